@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::alert::Alert;
 use crate::incident::Incident;
+use crate::learn;
 use crate::lease::{Answer, Change};
 use crate::level;
 use crate::pressure;
@@ -42,6 +43,8 @@ pub enum Outcome {
     History(Box<Quarter>),
     /// Something happened to a lease.
     Lease(Box<Change>),
+    /// What was learned, for a restart.
+    Learned(Box<learn::Change>),
     /// What a request is answered with. It comes after what happened because of it.
     Answer(Box<Answer>),
 }
@@ -57,7 +60,8 @@ impl Outcome {
             Outcome::SlowIo(io) | Outcome::FailedIo(io) => io.workload.as_deref(),
             Outcome::AllocationRefused(refusal) => refusal.workload.as_deref(),
             Outcome::Lease(change) => change.workload.as_deref(),
-            Outcome::Pressure(_) | Outcome::Level(_) | Outcome::History(_) | Outcome::Answer(_) => None,
+            Outcome::Pressure(_) | Outcome::Level(_) | Outcome::History(_) => None,
+            Outcome::Learned(_) | Outcome::Answer(_) => None,
             Outcome::Incident(incident) => incident.labels.get("workload").map(String::as_str),
             Outcome::Alert(alert) => alert.labels.get("workload").map(String::as_str),
         }
@@ -69,7 +73,8 @@ impl Outcome {
         match self {
             Dying(_) | ReclaimStall(_) | CompactionStall(_) | SlowIo(_) | FailedIo(_) | AllocationRefused(_)
             | Lease(_) => true,
-            OomKill(_) | Signal(_) | Pressure(_) | Level(_) | Incident(_) | Alert(_) | History(_) | Answer(_) => false,
+            OomKill(_) | Signal(_) | Pressure(_) | Level(_) | Incident(_) | Alert(_) | History(_) => false,
+            Learned(_) | Answer(_) => false,
         }
     }
 }

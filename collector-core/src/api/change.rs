@@ -1,4 +1,4 @@
-//! The requests that change something, as data: on the socket alone. What a body says is bounded here; who may what is decided in the
+//! The requests that are answered on the socket alone: those that change something, and what is for its own user only. As data. What a body says is bounded here; who may what is decided in the
 //! engine. Knows no HTTP server.
 
 use serde::de::DeserializeOwned;
@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::problem::Problem;
 use super::schema::{Type, schema};
+use crate::learn::Learned;
 use crate::lease::{Ask, Circuit, Claim, Ended, Granted, OwnerName, Reservation, Verdict};
 
 /// The largest body, in bytes.
@@ -21,6 +22,8 @@ pub enum Wanted {
     Settled(u64),
     Own(u64, OwnerName),
     Ended(Ended),
+    Learned,
+    Forget(Option<u64>),
 }
 
 /// A request: where it is, and what it takes.
@@ -130,6 +133,36 @@ pub const CHANGES: &[Change] = &[
             Ok(Wanted::Ended(ended))
         },
     },
+    Change {
+        method: "GET",
+        path: "learned",
+        help: "What the caller's own work needed when it ran here; what that of all users needed, for root.",
+        body: None,
+        answer: schema::<Learned>,
+        status: 200,
+        problems: &[],
+        read: |_, _| Ok(Wanted::Learned),
+    },
+    Change {
+        method: "DELETE",
+        path: "learned",
+        help: "Forgets what was learned of the caller's own work; that of all users, for root. Answers what it was.",
+        body: None,
+        answer: schema::<Learned>,
+        status: 200,
+        problems: &[],
+        read: |_, _| Ok(Wanted::Forget(None)),
+    },
+    Change {
+        method: "DELETE",
+        path: "learned/{id}",
+        help: "Forgets what was learned of one piece of work.",
+        body: None,
+        answer: schema::<Learned>,
+        status: 200,
+        problems: &[(404, "Nothing of this user's was learned under this number.")],
+        read: |id, _| Ok(Wanted::Forget(Some(id))),
+    },
 ];
 
 impl Change {
@@ -186,6 +219,8 @@ mod tests {
     fn a_request_is_known_by_its_method_and_its_path() {
         let find = |method: &str, path: &str| Change::find(method, path).map(|(change, id)| (change.path, id));
         assert_eq!(find("POST", "admit"), Some(("admit", 0)));
+        assert_eq!(find("GET", "learned"), Some(("learned", 0)));
+        assert_eq!(find("DELETE", "learned/7"), Some(("learned/{id}", 7)));
         assert_eq!(find("DELETE", "reservations/7"), Some(("reservations/{id}", 7)));
         assert_eq!(find("POST", "reservations/7/touch"), Some(("reservations/{id}/touch", 7)));
         for (method, path) in [

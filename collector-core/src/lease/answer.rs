@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::{Lease, Orphan, Owner, Priority, State, Verdict};
 use crate::circuit;
+use crate::learn::Learned;
 
 /// The answer to the request with this number.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,6 +23,7 @@ pub enum Body {
     Granted(Granted),
     Reservation(Reservation),
     Circuit(Circuit),
+    Learned(Learned),
     /// It is refused, for this reason; with the verdict, if it was judged.
     Refused {
         detail: String,

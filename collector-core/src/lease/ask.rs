@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::Priority;
 use crate::circuit::Cause;
+use crate::learn::Work;
 use crate::need::{Need, Resource};
 use crate::text::is_shown;
 
@@ -33,6 +34,9 @@ pub struct Ask {
     /// The GPUs that it may use, by number, in the order of the need's own; unless given, those with most room are chosen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<String>,
+    /// What would be started: what the same work needed before is looked at, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<Box<Work>>,
 }
 
 /// A claim: this need is to be kept free for an owner until it uses it.
@@ -64,6 +68,9 @@ pub struct Claim {
     /// repeated when its answer was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// What is started: what it uses is measured for its next start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<Box<Work>>,
 }
 
 /// How something that was started ended. A unit that fails again and again may not start for a while.
@@ -105,15 +112,16 @@ impl Ask {
     /// # Errors
     /// With a sentence, if anything is out of its bounds.
     pub fn check(&self) -> Result<(), String> {
-        check(&self.need, self.unit.as_deref(), &self.gpus)
+        check(&self.need, self.unit.as_deref(), &self.gpus)?;
+        self.work.as_ref().map_or(Ok(()), |work| work.check())
     }
 }
 
 impl Claim {
     /// The same as a question.
     pub fn ask(&self) -> Ask {
-        let Claim { need, priority, unit, gpus, .. } = self.clone();
-        Ask { need, priority, unit, gpus }
+        let Claim { need, priority, unit, gpus, work, .. } = self.clone();
+        Ask { need, priority, unit, gpus, work }
     }
 
     /// # Errors
@@ -121,6 +129,7 @@ impl Claim {
     pub fn check(&self) -> Result<(), String> {
         check(&self.need, self.unit.as_deref(), &self.gpus)?;
         name("key", self.key.as_deref())?;
+        self.work.as_ref().map_or(Ok(()), |work| work.check())?;
         if self.seconds.is_some_and(|seconds| !(1..=LONGEST_LIFE).contains(&seconds)) {
             return Err(format!("seconds is a number from 1 to {LONGEST_LIFE}"));
         }

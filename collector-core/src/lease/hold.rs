@@ -56,6 +56,9 @@ pub struct Lease {
     /// Processes that held its GPUs before it was granted.
     #[serde(skip)]
     pub before: Vec<u32>,
+    /// What its owner uses is measured for the next start of the same work.
+    #[serde(skip)]
+    pub learns: bool,
     /// The request that it was granted for, until somebody has learned of it.
     #[serde(skip)]
     pub number: Option<u64>,
@@ -107,6 +110,12 @@ pub struct Use {
     pub soft: u64,
     /// Its processes, as far as they were read.
     pub pids: Vec<u32>,
+    /// The kernel's own peak of its cgroup, page cache included; absent if it has no cgroup of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak: Option<u64>,
+    /// What drivers and networks pinned of it, as far as the kernel counts it by process; absent where it is not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<u64>,
 }
 
 /// A process that still holds memory of a GPU although the owner of the lease is gone.

@@ -17,6 +17,9 @@ pub struct Limits {
     /// Starts of one unit a minute; 0 is any number.
     #[serde(default)]
     pub starts: u32,
+    /// How long work must have been measured before what it needed is remembered, in nanoseconds; 0 remembers nothing.
+    #[serde(default)]
+    pub learn_ns: u64,
     /// Whether a verdict also keeps to the limits of the level.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub within: bool,
@@ -33,6 +36,7 @@ impl Default for Limits {
             waiting: 64,
             share: 50,
             starts: 60,
+            learn_ns: 60_000_000_000,
             within: false,
             slots: BTreeMap::new(),
         }

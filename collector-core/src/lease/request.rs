@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Ask, Claim, Ended, Lease, Limits, Owner, Use};
+use crate::learn::{Entry, File};
 
 /// A request, with a number that its answer bears.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,6 +82,12 @@ pub enum Asked {
     },
     /// What was started under a lease ended.
     Ended(Ended),
+    /// What was learned of the caller's own work; root sees that of all.
+    Learned,
+    /// The same is forgotten: one entry, or all.
+    Forget {
+        id: Option<u64>,
+    },
     /// Who made the request with this number has gone: nobody will learn of its answer.
     Withdraw {
         number: u64,
@@ -101,6 +108,10 @@ pub enum Kept {
     Used { id: u64, used: Use },
     /// The owner of a lease is gone.
     Gone { id: u64 },
+    /// Executables and names of processes that the owner of a lease has or had.
+    Ran { id: u64, executables: Vec<File>, names: Vec<String> },
+    /// What was learned before a restart of the agent.
+    Learned(Box<Entry>),
     /// The cgroups of who waits.
     Ceilings { id: u64, ceilings: Vec<Ceiling>, missing: Option<String> },
 }

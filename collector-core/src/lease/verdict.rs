@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::learn::Lesson;
+
 /// From the best to the worst.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -67,6 +69,9 @@ pub struct Verdict {
     /// Claims that come first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ahead: Option<u64>,
+    /// What the same work of the same user needed when it ran here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<Lesson>,
 }
 
 /// What is needed of one resource, and what there is.

@@ -48,6 +48,9 @@ pub struct Need {
     /// The least compute capability of its GPUs, in tenths: 80 is 8.0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute_capability: Option<u32>,
+    /// Nobody knows what this program needs: `not_known` says only that. What was learned of it says more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
 }
 
 /// One line of a need.
@@ -161,6 +164,11 @@ pub struct Total {
 }
 
 impl Need {
+    /// The need of a program that nobody knows.
+    pub fn unknown(why: impl Into<String>) -> Need {
+        Need { not_known: vec![Remark::both(why)], unknown: true, ..Need::default() }
+    }
+
     pub fn add(&mut self, part: Part) {
         if part.amount > 0 {
             self.parts.push(part);

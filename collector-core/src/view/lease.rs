@@ -2,8 +2,10 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::workload::{OTHER, Workloads};
+use crate::learn::{Book, Run};
 use crate::lease::{Caller, Decision, Lease, Limits, Owner, Priority, Use};
 
 /// A clock that was set forward, or an agent that slept, ends no lease: at most this much passes between two samples, in
@@ -17,6 +19,10 @@ pub struct Leases {
     pub limits: Limits,
     pub held: BTreeMap<u64, Lease>,
     pub waiting: BTreeMap<u64, Waiting>,
+    /// What the work of leases is measured for, by their ids; also of claims that wait.
+    pub runs: BTreeMap<u64, Run>,
+    /// What was learned of it. Shared: a snapshot copies none of it.
+    pub learned: Arc<Book>,
     /// Verdicts given so far.
     pub verdicts: BTreeMap<(Decision, Priority), u64>,
     /// Nanoseconds since the Unix epoch by a clock that never jumps.

@@ -113,7 +113,8 @@ impl Fold {
         let time = clock::unix_ns();
         past.leases.iter().for_each(|lease| self.leases.followed.add(lease));
         let leases = past.leases.into_iter().map(|lease| Kept::Lease(Box::new(lease)));
-        let all = [Kept::Limits(limits), Kept::Next(past.last_id)].into_iter().chain(leases);
+        let learned = past.learned.into_iter().map(|entry| Kept::Learned(Box::new(entry)));
+        let all = [Kept::Limits(limits), Kept::Next(past.last_id)].into_iter().chain(leases).chain(learned);
         all.for_each(|kept| self.apply(Sample { time, reading: Reading::Lease(kept) }));
     }
 
@@ -190,6 +191,10 @@ impl Fold {
                 (Outcome::History(_), None) => continue,
                 (Outcome::Answer(answer), _) => {
                     self.leases.answer(*answer);
+                    continue;
+                }
+                (Outcome::Learned(change), _) => {
+                    self.leases.keeper.iter().for_each(|keeper| keeper.learned((*change).clone()));
                     continue;
                 }
                 (Outcome::Lease(change), _) => {

@@ -176,6 +176,8 @@ impl Requests for Intake {
             Wanted::Release(id) => (caller, Asked::Release { id }),
             Wanted::Touch(id) => (caller, Asked::Touch { id }),
             Wanted::Ended(ended) => (caller, Asked::Ended(ended)),
+            Wanted::Learned => (caller, Asked::Learned),
+            Wanted::Forget(id) => (caller, Asked::Forget { id }),
             Wanted::Settled(id) => (caller, Asked::Settled { id }),
         };
         Ok(Request { number: self.next.fetch_add(1, Ordering::Relaxed), caller, asked })

@@ -8,6 +8,7 @@ pub mod explain;
 pub mod gpus;
 pub mod guard;
 pub mod journal;
+pub mod learned;
 pub mod lease;
 pub mod level;
 mod listening;
@@ -29,6 +30,7 @@ pub mod status;
 mod terminal;
 pub mod top;
 pub mod wait;
+mod work;
 pub mod workloads;
 mod zone;
 
@@ -73,6 +75,7 @@ Before something starts:
   headroom admit …              whether that fits here now, who holds what, and what would make room
   headroom reserve …            keep that free until it is used
   headroom reservations         what is reserved for whom, and who waits
+  headroom learned              what your work needed when it ran here
   headroom guard -- COMMAND     run a command once there is room for it
   headroom wait MODEL           wait until there is room for a model
 
@@ -112,6 +115,7 @@ enum Verb {
     Release(lease::ReleaseArgs),
     Touch(lease::TouchArgs),
     Reservations(lease::ReservationsArgs),
+    Learned(learned::LearnedArgs),
     Guard(guard::GuardArgs),
     Wait(wait::WaitArgs),
     Man(man::ManArgs),
@@ -177,6 +181,7 @@ fn verb(verb: &Verb) -> Result<u8, Failure> {
         Verb::Release(args) => lease::release(args, &begin(&args.settings)?),
         Verb::Touch(args) => lease::touch(args, &begin(&args.settings)?),
         Verb::Reservations(args) => lease::reservations(args, &begin(&args.settings)?),
+        Verb::Learned(args) => learned::run(args, &begin(&args.settings)?),
         Verb::Guard(args) => return guard::run(args),
         Verb::Wait(args) => wait::run(args),
         Verb::Man(args) => man::run(args),

@@ -89,7 +89,8 @@ fn play(args: &ReplayArgs, path: &Path, engine: &mut Engine, out: &mut impl Writ
         match sample {
             Ok(sample) => {
                 for outcome in engine.apply(&sample) {
-                    if args.events && !matches!(outcome, Outcome::History(_) | Outcome::Answer(_)) {
+                    if args.events && !matches!(outcome, Outcome::History(_) | Outcome::Learned(_) | Outcome::Answer(_))
+                    {
                         write_event(out, sample.time, &outcome)?;
                     }
                 }

@@ -8,8 +8,9 @@ use collector_core::lease::{Claim, Decision, Priority};
 
 use super::guard::lease::{self, Claimed};
 use super::guard::{NoAgent, duration, key, refusal, say, without_agent};
-use super::need::{Wants, wanted};
+use super::need::Wants;
 use super::settings::Settings;
+use super::work::need_and_work;
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
 
@@ -65,11 +66,13 @@ pub struct WaitArgs {
 pub fn run(args: &WaitArgs) -> Result<(), Failure> {
     let effective = args.settings.load()?;
     let client = Client::of(&effective)?;
+    let (need, work) = need_and_work(&args.wants, &args.command, &effective)?;
     let claim = Claim {
-        need: wanted(&args.wants, &args.command, &effective)?,
+        need,
         priority: args.priority,
         unit: args.unit.clone(),
         key: Some(key("wait")),
+        work,
         ..Claim::default()
     };
     let timeout = args.timeout.unwrap_or(Duration::from_secs(LONGEST_WAIT));

@@ -12,6 +12,8 @@ pub struct Admission {
     pub within_limits: bool,
     /// How long a start keeps others from its GPU at most.
     pub start_timeout: Duration,
+    /// How long work must have been measured before what it needed is remembered; zero remembers nothing.
+    pub learn_after: Duration,
     /// Leases of one user, and claims of one user that wait.
     pub user_reservations: usize,
     pub user_waiting: usize,
@@ -28,6 +30,7 @@ impl Default for Admission {
         Admission {
             within_limits: false,
             start_timeout: Duration::from_secs(300),
+            learn_after: Duration::from_secs(60),
             user_reservations: 64,
             user_waiting: 64,
             user_share: 50,
@@ -51,6 +54,7 @@ impl Admission {
         };
         Ok(Limits {
             start_ns: u64::try_from(self.start_timeout.as_nanos()).unwrap_or(u64::MAX),
+            learn_ns: u64::try_from(self.learn_after.as_nanos()).unwrap_or(u64::MAX),
             leases: self.user_reservations,
             waiting: self.user_waiting,
             share: self.user_share as u64,

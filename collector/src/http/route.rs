@@ -96,7 +96,7 @@ async fn other(
         return (StatusCode::NOT_FOUND, text).into_response();
     };
     let reads = method == Method::GET || method == Method::HEAD;
-    if !reads && Change::is_at(path) {
+    if Change::find(method.as_str(), path).is_some() || !reads && Change::is_at(path) {
         return change(endpoint, parts.extensions.get::<Client>().cloned(), &method, path, body, &seat, stopped).await;
     }
     let Some((route, part)) = Route::find(path) else {

@@ -1,4 +1,4 @@
-//! Keeps leases for a restart: a thread writes each change before anybody learns that it was granted. The file is in the journal's
+//! Keeps leases, and what was learned under them, for a restart: a thread writes each change before anybody learns that it was granted. The file is in the journal's
 //! folder. Knows no rules: what comes back is what was written.
 
 use std::path::PathBuf;
@@ -7,11 +7,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use collector_core::learn::{self, Entry};
 use collector_core::lease::{Answer, Change, Lease};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tokio::sync::oneshot;
 
 use super::database::{self, Layout};
+use super::learned;
 
 pub const LAYOUT: Layout = Layout { file: FILE, what: "file of reservations", version: 1, schema: SCHEMA };
 
@@ -33,6 +35,7 @@ const TOGETHER: usize = 256;
 enum Work {
     Keep(Box<Lease>),
     End(u64),
+    Learned(Box<learn::Change>),
     Answer(oneshot::Sender<Answer>, Box<Answer>),
     Stop,
 }
@@ -41,6 +44,7 @@ enum Work {
 #[derive(Debug, Default)]
 pub struct Past {
     pub leases: Vec<Lease>,
+    pub learned: Vec<Entry>,
     /// The last id that was given.
     pub last_id: u64,
 }
@@ -87,6 +91,10 @@ impl Keeper {
         let _ = self.work.send(work);
     }
 
+    pub fn learned(&self, change: learn::Change) {
+        let _ = self.work.send(Work::Learned(Box::new(change)));
+    }
+
     /// Sends an answer once all changes before it are written.
     pub fn answer(&self, to: oneshot::Sender<Answer>, answer: Answer) {
         let _ = self.work.send(Work::Answer(to, Box::new(answer)));
@@ -116,7 +124,7 @@ fn write(mut file: Option<File>, todo: &Receiver<Work>) {
                 // Who asked may have gone.
                 Work::Answer(to, answer) => _ = to.send(*answer),
                 Work::Stop => stop = true,
-                Work::Keep(_) | Work::End(_) => {}
+                Work::Keep(_) | Work::End(_) | Work::Learned(_) => {}
             }
         }
         if stop {
@@ -166,11 +174,11 @@ impl File {
             }
         }
         let last_id = self.fact("last")?.and_then(|last| last.parse().ok()).unwrap_or(0);
-        Ok(Past { leases, last_id })
+        Ok(Past { leases, learned: learned::past(&self.0)?, last_id })
     }
 
     fn write(&mut self, batch: &[Work]) -> Result<()> {
-        if !batch.iter().any(|work| matches!(work, Work::Keep(_) | Work::End(_))) {
+        if !batch.iter().any(|work| matches!(work, Work::Keep(_) | Work::End(_) | Work::Learned(_))) {
             return Ok(());
         }
         let all = self.0.transaction().context("begin to write reservations")?;
@@ -188,6 +196,7 @@ impl File {
                     let id = i64::try_from(*id).unwrap_or(i64::MAX);
                     all.execute("DELETE FROM lease WHERE id = ?1", [id]).context("remove a reservation")?;
                 }
+                Work::Learned(change) => learned::write(&all, change)?,
                 Work::Answer(..) | Work::Stop => {}
             }
         }
@@ -230,6 +239,7 @@ mod tests {
             pids: Vec::new(),
             seen: Spent::default(),
             before: Vec::new(),
+            learns: false,
             number: None,
         }
     }

@@ -193,7 +193,7 @@ fn write(outcome: &Outcome) {
             "{}",
             change.sentence,
         ),
-        Outcome::History(_) | Outcome::Answer(_) => {}
+        Outcome::History(_) | Outcome::Learned(_) | Outcome::Answer(_) => {}
         Outcome::Pressure(stall) => {
             let Trigger { resource, kind, threshold_ns, window_ns } = stall.trigger;
             let who = match kind {

@@ -3,6 +3,7 @@
 pub mod database;
 pub mod history;
 pub mod journal;
+mod learned;
 pub mod lease;
 pub mod log;
 pub mod record;

@@ -21,6 +21,7 @@ mod hostile;
 mod incident;
 mod journal;
 mod kill;
+mod learn;
 mod lease;
 mod level;
 mod limit;

@@ -34,6 +34,7 @@ pub(super) fn kept(view: &mut View, kept: &Kept) -> Vec<Outcome> {
             }
         }
         Kept::Gone { id } => return gone(view, *id),
+        Kept::Ran { .. } | Kept::Learned(_) => {}
         Kept::Ceilings { id, ceilings, missing } => {
             if let Some(waiting) = view.leases.waiting.get_mut(id) {
                 (waiting.caller.ceilings, waiting.caller.missing) = (ceilings.clone(), missing.clone());

@@ -3,6 +3,7 @@
 mod claim;
 mod follow;
 mod grant;
+mod learn;
 mod queue;
 mod rank;
 #[cfg(test)]
@@ -21,8 +22,9 @@ use crate::view::{View, reservation};
 /// Folds what was read about leases, and what was kept of them.
 pub(super) fn kept(view: &mut View, time: u64, kept: &Kept) -> Vec<Outcome> {
     view.leases.advance(time);
-    let outcomes = follow::kept(view, kept);
-    released(view, &outcomes);
+    learn::kept(&mut view.leases, kept);
+    let mut outcomes = follow::kept(view, kept);
+    released(view, &mut outcomes);
     outcomes
 }
 
@@ -34,21 +36,23 @@ pub(super) fn tick(view: &mut View, time: u64) -> Vec<Outcome> {
         return Vec::new();
     }
     let mut outcomes = follow::tick(view);
-    released(view, &outcomes);
+    released(view, &mut outcomes);
+    outcomes.extend(learn::tick(view));
     outcomes.extend(queue::serve(view));
     outcomes
 }
 
-/// Tells the units of leases that ended.
-fn released(view: &mut View, outcomes: &[Outcome]) {
+/// Tells the units of leases that ended, and learns the last of them.
+fn released(view: &mut View, outcomes: &mut Vec<Outcome>) {
     let now = view.leases.now;
-    for outcome in outcomes {
+    for outcome in outcomes.iter() {
         if let Outcome::Lease(change) = outcome
             && change.step.is_end()
         {
             breaker::released(&mut view.circuits, now, change.lease.id);
         }
     }
+    learn::ended(view, outcomes);
 }
 
 pub(super) fn request(view: &mut View, time: u64, request: &Request) -> Vec<Outcome> {
@@ -68,15 +72,20 @@ pub(super) fn request(view: &mut View, time: u64, request: &Request) -> Vec<Outc
             follow::settle(lease).then(|| (Step::Changed, format!("reservation {id} has started, by its owner's word")))
         })),
         Asked::Own { id, owner, used, age } => Some(transfer(view, caller, (*id, owner, used, *age), &mut outcomes)),
-        Asked::Ended(ended) => Some(over(view, caller, ended)),
+        Asked::Ended(ended) => {
+            outcomes.extend(learn::over(view, caller, ended));
+            Some(over(view, caller, ended))
+        }
+        Asked::Learned => Some(learn::list(view, caller)),
+        Asked::Forget { id } => Some(learn::forget(view, caller, *id, &mut outcomes)),
         Asked::Withdraw { number } => {
             claim::withdraw(view, caller, *number, &mut outcomes);
             None
         }
     };
-    released(view, &outcomes);
+    released(view, &mut outcomes);
     // What was given back may be what somebody waits for.
-    if !matches!(asked, Asked::Admit(_) | Asked::Touch { .. }) {
+    if !matches!(asked, Asked::Admit(_) | Asked::Touch { .. } | Asked::Learned | Asked::Forget { .. }) {
         outcomes.extend(queue::serve(view));
     }
     outcomes.extend(answer.map(|(status, body)| answered(*number, status, body)));
@@ -99,11 +108,13 @@ fn admit(view: &mut View, caller: &Caller, ask: &Ask) -> (u16, Body) {
     if let Some(why) = too_high(caller, ask.priority) {
         return refused(403, why);
     }
-    let want = Want::of(&ask.need);
+    let (need, lesson) = learn::taught(view, caller.uid, &ask.need, ask.work.as_deref(), &ask.gpus);
+    let want = Want::of(&need);
     let case =
         Case { want: &want, priority: ask.priority, gpus: &ask.gpus, caller, unit: ask.unit.as_deref(), told: true };
     let (claimed, ahead) = rank::ahead(view, ask.priority);
-    let mut verdict = admission::judge_need(view, &ask.need, &case, &claimed).verdict;
+    let mut verdict = admission::judge_need(view, &need, &case, &claimed).verdict;
+    verdict.learned = lesson;
     rank::tell(view, &case, &mut verdict, ahead);
     view.leases.count(verdict.verdict, ask.priority);
     (200, Body::Verdict(verdict))
@@ -172,10 +183,15 @@ fn transfer(
     let vram = follow::vram(view, &moved, owner, &used.pids);
     follow::own(&view.leases, &mut moved, owner.clone(), used, vram, young);
     moved.cgroup = caller.cgroup.clone().or(moved.cgroup);
-    change(view, caller, id, outcomes, |lease| {
+    let begun = moved.clone();
+    let answer = change(view, caller, id, outcomes, |lease| {
         *lease = Lease { touched: lease.touched, ..moved };
         Some((Step::Changed, format!("reservation {id} belongs to {} now", reservation::owner(&lease.owner))))
-    })
+    });
+    if answer.0 == 200 {
+        learn::begin(&mut view.leases, &begun, young);
+    }
+    answer
 }
 
 fn told(view: &View, step: Step, lease: &Lease, sentence: String) -> Outcome {

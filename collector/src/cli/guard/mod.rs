@@ -26,6 +26,7 @@ use self::lease::Claimed;
 use self::start::Started;
 use super::need::{Wants, wanted};
 use super::settings::Settings;
+use super::work::work;
 use crate::client::Client;
 use crate::clock;
 use crate::config::load::Effective;
@@ -180,19 +181,27 @@ impl Guard<'_> {
     fn attempt(&self, command: &[String]) -> Result<Started, Failure> {
         let args = self.args;
         let unit = args.unit.clone().unwrap_or_else(|| unit::name(command));
-        let need = self.need(command)?;
+        let (need, unknown) = self.need(command)?;
         let on_gpus = !need.total().vram.is_empty() || !need.shares.is_empty();
         let claim = Claim {
             need,
             priority: args.priority,
             unit: Some(unit.clone()),
-            gpus: if on_gpus { start::chosen_gpus() } else { Vec::new() },
+            gpus: if on_gpus || unknown.is_some() { start::chosen_gpus() } else { Vec::new() },
             key: Some(key("guard")),
+            work: work(&args.wants, command).map(Box::new),
             ..Claim::default()
         };
         let claimed = lease::claim(self.client, &claim, args.wait, |why| {
             self.note(format_args!("waiting for room: {why}"));
         })?;
+        if let Some(why) = unknown {
+            let lesson = if let Claimed::Granted(granted) = &claimed { granted.verdict.learned.as_ref() } else { None };
+            match lesson.map(|lesson| lesson.sentences()).filter(|said| !said.is_empty()) {
+                Some(said) => self.note(format_args!("when it ran here before: {}", said.join("; "))),
+                None => self.note(format_args!("what it needs is not known, so nothing is kept free for it: {why}")),
+            }
+        }
         let lease = match claimed {
             Claimed::Granted(granted) if args.strict && granted.verdict.verdict == Decision::Tight => {
                 let _ = lease::release(self.client, granted.id);
@@ -212,22 +221,16 @@ impl Guard<'_> {
         start::run(self.client, lease.as_deref(), command, &unit, args.no_scope, &|text| self.note(text))
     }
 
-    /// What the command needs. Not to know it keeps nothing free, and is said.
-    fn need(&self, command: &[String]) -> Result<Need, Failure> {
+    /// What the command needs, and why that is not known: then nothing is kept free unless it was learned, and that is said.
+    fn need(&self, command: &[String]) -> Result<(Need, Option<String>), Failure> {
         let wants = &self.args.wants;
         let declares = declares(wants);
         // What is declared wrongly is wrong, whatever the command is.
         let declared = if declares { wanted(wants, &[], self.effective)? } else { Need::default() };
         match wanted(wants, command, self.effective) {
-            Ok(need) => Ok(need),
-            Err(_) if declares => Ok(declared),
-            Err(failure) => {
-                self.note(format_args!(
-                    "what it needs is not known, so nothing is kept free for it: {:#}",
-                    failure.error
-                ));
-                Ok(declared)
-            }
+            Ok(need) => Ok((need, None)),
+            Err(_) if declares => Ok((declared, None)),
+            Err(failure) => Ok((declared, Some(format!("{:#}", failure.error)))),
         }
     }
 

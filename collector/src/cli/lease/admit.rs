@@ -6,9 +6,10 @@ use collector_core::text::shown_json;
 use hyper::Method;
 
 use super::{Terms, alone, ask, exit, gpus, page};
-use crate::cli::need::{Wants, wanted};
+use crate::cli::need::Wants;
 use crate::cli::settings::Settings;
 use crate::cli::terminal::{colour, room};
+use crate::cli::work::need_and_work;
 use crate::client::{Client, is_absent};
 use crate::config::load::Effective;
 use crate::exit::Failure;
@@ -17,7 +18,8 @@ use crate::exit::Failure;
 ///
 /// Compares what it needs with what is left of this host after all that is in use or reserved: host memory below every limit
 /// that holds for the caller's cgroup, memory of each GPU, disks, CPUs, slots. Says who holds what, what would make room, and
-/// what is not known; what is not known is never a yes. Nothing is reserved: `headroom reserve` and `headroom guard` do that.
+/// what is not known; what is not known is never a yes. What the same command needed when it ran here under headroom guard is
+/// looked at, too: see headroom learned. Nothing is reserved: `headroom reserve` and `headroom guard` do that.
 ///
 /// Without an agent it looks at the host itself, and says what it cannot know so.
 #[derive(clap::Args, Clone, Debug)]
@@ -50,10 +52,10 @@ pub struct AdmitArgs {
 }
 
 pub fn admit(args: &AdmitArgs, effective: &Effective) -> Result<u8, Failure> {
-    let need = wanted(&args.wants, &args.command, effective)?;
+    let (need, work) = need_and_work(&args.wants, &args.command, effective)?;
     let Terms { priority, unit, on_gpu } = args.terms.clone();
     let gpus = gpus(on_gpu, &need, &args.command);
-    let question = Ask { need, priority, unit, gpus };
+    let question = Ask { need, priority, unit, gpus, work };
     let verdict: Verdict =
         match Client::of(effective).and_then(|client| ask::ask(&client, Method::POST, "admit", Some(&question))) {
             Ok(verdict) => verdict,

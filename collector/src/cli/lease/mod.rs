@@ -9,6 +9,7 @@ mod page;
 mod reserve;
 
 pub use admit::{AdmitArgs, admit};
+pub use ask::ask;
 pub use list::{ReservationsArgs, reservations};
 pub use reserve::{ReleaseArgs, ReserveArgs, TouchArgs, release, reserve, touch};
 

@@ -29,6 +29,8 @@ pub fn verdict(verdict: &Verdict, width: usize, colour: bool) -> String {
         text += &format!("\nWho holds most of {}:\n", shown(&name(row)));
         row.holders.iter().for_each(|held| text += &holder(row, held));
     }
+    let learned = verdict.learned.as_ref().map(|lesson| lesson.sentences()).unwrap_or_default();
+    list(&mut text, "When it ran here before", &learned);
     list(&mut text, "What would make room", &verdict.room);
     list(&mut text, "Not known", &verdict.not_known);
     if !verdict.gpus.is_empty() && verdict.verdict.fits() {

@@ -10,9 +10,10 @@ use hyper::Method;
 
 use super::ask::{Claimed, ask, claim};
 use super::{Terms, exit, gpus, page};
-use crate::cli::need::{Wants, wanted};
+use crate::cli::need::Wants;
 use crate::cli::settings::Settings;
 use crate::cli::terminal::{colour, room};
+use crate::cli::work::need_and_work;
 use crate::client::Client;
 use crate::config::load::Effective;
 use crate::exit::{Exit, Failure};
@@ -83,7 +84,7 @@ pub struct TouchArgs {
 }
 
 pub fn reserve(args: &ReserveArgs, effective: &Effective) -> Result<u8, Failure> {
-    let need = wanted(&args.wants, &args.command, effective)?;
+    let (need, work) = need_and_work(&args.wants, &args.command, effective)?;
     let Terms { priority, unit, on_gpu } = args.terms.clone();
     let owner = match (args.pid, &args.cgroup) {
         (Some(pid), _) => OwnerName::Pid(pid),
@@ -101,6 +102,7 @@ pub fn reserve(args: &ReserveArgs, effective: &Effective) -> Result<u8, Failure>
         wait_seconds: None,
         evictable: args.evictable,
         key: Some(key()),
+        work,
     };
     wanted.check().map_err(|why| Failure::new(Exit::Usage, anyhow!(why)))?;
     match claim(&Client::of(effective)?, &wanted, args.wait)? {

@@ -3,10 +3,10 @@
 
 mod environment;
 mod estimate;
-mod file;
-mod folder;
+pub(super) mod file;
+pub(super) mod folder;
 mod host;
-mod ollama;
+pub(super) mod ollama;
 mod page;
 
 use anyhow::anyhow;

@@ -18,6 +18,12 @@ pub(super) const START_TIMEOUT: Setting = without_flag(
     "How long a start keeps others from its GPU at most: until then its memory has to be allocated, or it has to say that it has started.",
 );
 
+pub(super) const LEARN_AFTER: Setting = without_flag(
+    "admission.learn_after",
+    Kind::Duration(|config| &mut config.admission.learn_after, Duration::ZERO, HOUR),
+    "How long work must have been measured before what it needed is remembered for its next start; 0s remembers nothing more.",
+);
+
 pub(super) const USER_RESERVATIONS: Setting = without_flag(
     "admission.user_reservations",
     Kind::Count(|config| &mut config.admission.user_reservations, 0, 4096),

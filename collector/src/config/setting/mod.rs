@@ -326,6 +326,7 @@ pub const SETTINGS: &[Setting] = &[
     level::MODEL_SERVERS,
     admission::WITHIN_LIMITS,
     admission::START_TIMEOUT,
+    admission::LEARN_AFTER,
     admission::USER_RESERVATIONS,
     admission::USER_WAITING,
     admission::USER_SHARE,

@@ -2,6 +2,7 @@
 //! reads them, because there may be many; nothing is read while there are none.
 
 pub mod place;
+pub mod program;
 pub mod tree;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use super::{Health, Source};
 use crate::clock;
 use crate::mutex::lock;
 use place::Places;
+use program::Programs;
 use tree::Found;
 
 /// How long the cgroup that owns a lease may be empty.
@@ -47,6 +49,10 @@ struct One {
     owner: Owner,
     cgroup: Option<String>,
     waits: bool,
+    /// Which programs its owner runs is looked for, until it has started; and what was found last.
+    seeks: bool,
+    starts: bool,
+    programs: Programs,
     empty: Option<Instant>,
 }
 
@@ -67,7 +73,15 @@ impl Followed {
             return;
         }
         let (owner, cgroup) = (lease.owner.clone(), lease.cgroup.clone());
-        let one = One { owner, cgroup, waits: lease.state == State::Waiting, empty: None };
+        let one = One {
+            owner,
+            cgroup,
+            waits: lease.state == State::Waiting,
+            seeks: lease.learns && lease.granted.is_some(),
+            starts: lease.state == State::Starting,
+            programs: Programs::default(),
+            empty: None,
+        };
         state.leases.insert(lease.id, one);
         self.changed.notify_all();
     }
@@ -95,10 +109,20 @@ impl Followed {
             let mut looked = BTreeMap::new();
             for (id, one) in leases {
                 let owner = looked.entry(one.owner.clone()).or_insert_with(|| tree::look(places, &one.owner)).clone();
+                let programs = match &owner {
+                    Found::Has(used) if one.seeks => Some(program::look(places, &one.owner, used)),
+                    _ => None,
+                };
                 let found = Look { owner, ceilings: ceilings(places, id, &one) };
                 let mut state = lock(&self.state);
                 // It may have changed, or gone, meanwhile.
                 let Some(now) = state.leases.get_mut(&id).filter(|now| now.owner == one.owner) else { continue };
+                let programs = programs.filter(|found| *found != now.programs);
+                // Once more after its start is over.
+                now.seeks &= one.starts;
+                if let Some(programs) = &programs {
+                    now.programs = programs.clone();
+                }
                 let over = match &found.owner {
                     Found::Gone => true,
                     Found::Has(_) => {
@@ -114,6 +138,8 @@ impl Followed {
                         state.found.push(Kept::Gone { id });
                     }
                 }
+                let ran = |Programs { executables, names }| Kept::Ran { id, executables, names };
+                state.found.extend(programs.map(ran));
                 state.found.extend(found.ceilings);
             }
             let mut state = lock(&self.state);

@@ -40,7 +40,7 @@ pub fn look(places: &Places, owner: &Owner) -> Found {
 fn tree(places: &Places, root: u32) -> Use {
     let mut found = Use::default();
     let (mut seen, mut next) = (BTreeSet::from([root]), vec![root]);
-    let (mut shared, mut files) = (0, 0);
+    let (mut shared, mut files, mut pinned) = (0, 0, 0_u64);
     while let Some(pid) = next.pop() {
         let directory = places.process(pid);
         let Some(status) = read(&directory.join("status")) else { continue };
@@ -53,6 +53,7 @@ fn tree(places: &Places, root: u32) -> Use {
         found.hard = found.hard.saturating_add(own);
         shared = bytes(b"RssShmem:").max(shared);
         files = bytes(b"RssFile:").max(files);
+        pinned = pinned.saturating_add(bytes(b"VmPin:"));
         for child in children(&directory) {
             if seen.len() < PROCESSES && seen.insert(child) {
                 next.push(child);
@@ -61,6 +62,7 @@ fn tree(places: &Places, root: u32) -> Use {
     }
     found.hard = found.hard.saturating_add(shared);
     found.soft = files;
+    found.pinned = Some(pinned);
     found
 }
 
@@ -85,7 +87,10 @@ fn cgroup(directory: &Path) -> Found {
     let reclaimable = value(b"slab_reclaimable").unwrap_or(0);
     let file = value(b"total_mapped_file").or_else(|| value(b"file_mapped")).unwrap_or(0);
     let hard = anon.saturating_add(shared).saturating_add(kernel.saturating_sub(reclaimable));
-    let found = Use { hard, soft: file, pids: Vec::new() };
+    // `memory.peak` is there since Linux 5.19.
+    let peak = ["memory.peak", "memory.max_usage_in_bytes"].into_iter().find_map(|name| read(&directory.join(name)));
+    let peak = peak.and_then(|text| number(lines(&text).next()?));
+    let found = Use { hard, soft: file, peak, ..Use::default() };
     let empty = match read(&directory.join("cgroup.events")) {
         Some(events) => named(&events, b"populated") == Some(0),
         None => read(&directory.join("cgroup.procs")).is_some_and(|pids| pids.is_empty()) && !has_children(directory),

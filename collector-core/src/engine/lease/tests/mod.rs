@@ -1,6 +1,7 @@
 //! Claims and their ends, against the books that the test keeps itself.
 
 mod card;
+mod learn;
 mod owner;
 mod unit;
 mod whole;
