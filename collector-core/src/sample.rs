@@ -14,7 +14,7 @@ use crate::signal::counted::Counted;
 use crate::signal::table::signals;
 use crate::stage::Stage;
 use crate::statistic::workload::Values;
-use crate::statistic::{disk, filesystem, gpu, host};
+use crate::statistic::{disk, filesystem, gpu, host, network};
 use crate::tier::Limits;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,6 +64,7 @@ macro_rules! readings {
             Host(host::Values),
             Disk(disk::Reading),
             Filesystem(filesystem::Reading),
+            Network(network::Reading),
             Gpu(gpu::Reading),
             Pressure(pressure::Reading),
             /// Names that the host gives to a cgroup's container or pod.
@@ -89,7 +90,8 @@ macro_rules! readings {
                     Reading::Start(_) | Reading::Tick | Reading::Process(_) | Reading::Source(_) => Origin::Agent,
                     Reading::Delivery(_) | Reading::Endpoint(_) | Reading::Restored(_) => Origin::Agent,
                     Reading::Request(_) | Reading::Lease(_) => Origin::Agent,
-                    Reading::Host(_) | Reading::Disk(_) | Reading::Filesystem(_) | Reading::Pressure(_) => Origin::Host,
+                    Reading::Host(_) | Reading::Disk(_) | Reading::Filesystem(_) => Origin::Host,
+                    Reading::Network(_) | Reading::Pressure(_) => Origin::Host,
                     Reading::Gpu(_) => Origin::Gpu,
                 }
             }

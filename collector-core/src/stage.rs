@@ -23,6 +23,7 @@ pub enum Stage {
     Malformed,
     MissedRun,
     Name,
+    Network,
     Node,
     Outcome,
     Path,
@@ -44,7 +45,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub const ALL: [Stage; 31] = [
+    pub const ALL: [Stage; 32] = [
         Stage::Alert,
         Stage::AlertSeries,
         Stage::Device,
@@ -60,6 +61,7 @@ impl Stage {
         Stage::Malformed,
         Stage::MissedRun,
         Stage::Name,
+        Stage::Network,
         Stage::Node,
         Stage::Outcome,
         Stage::Path,
@@ -166,6 +168,11 @@ impl Stage {
                 "name",
                 "The name of a container or pod could not be requested or read. The workload is named after its cgroup.",
                 "Read the agent's log. Check `workload.kubelet`, `workload.docker` and `workload.podman`.",
+            ),
+            Stage::Network => (
+                "network",
+                "An interface beyond the 256, or a network namespace beyond the 1024 (of one user 64), that are kept. Its traffic is missing.",
+                "Leave out interfaces that do not matter: `network.exclude`.",
             ),
             Stage::Node => (
                 "node",

@@ -188,6 +188,10 @@ macro_rules! fold {
                         Some(owner) => view.host.volume(reading, owner, &view.workloads, &mut view.coverage),
                         None => view.host.filesystem(reading, &mut view.coverage),
                     },
+                    Reading::Network(reading) => {
+                        let crate::view::View { host, workloads, coverage, .. } = view;
+                        host.network.fold(time, reading, workloads, coverage);
+                    }
                     Reading::Gpu(reading) => view.gpus.fold(time, reading, &mut view.coverage),
                     Reading::Pressure(reading) => {
                         outcomes.extend(pressure::fold(&mut view.host, time, reading).map(Outcome::Pressure));

@@ -20,6 +20,7 @@ mod host_statistic;
 pub mod lease;
 pub mod level;
 pub mod memory;
+pub mod network;
 mod number;
 pub mod oom;
 pub mod process;
@@ -112,6 +113,15 @@ pub const METRICS: &[Metric] = &[
     host_filesystem::USED_RATIO,
     host_filesystem::READ_ONLY,
     host_filesystem::UP,
+    network::RECEIVE_BYTES,
+    network::TRANSMIT_BYTES,
+    network::PACKETS,
+    network::ERRORS,
+    network::DROPS,
+    network::SPEED,
+    network::SPEED_RATIO,
+    network::UP,
+    network::USED_RATIO,
     level::LEVEL,
     level::GPU_LEVEL,
     level::USED_RATIO,
@@ -194,6 +204,11 @@ pub const METRICS: &[Metric] = &[
     block::WORKLOAD_IOS,
     block::WORKLOAD_BYTES,
     block::WORKLOAD_SERVICE_SECONDS,
+    network::WORKLOAD_INFO,
+    network::WORKLOAD_RECEIVE_BYTES,
+    network::WORKLOAD_TRANSMIT_BYTES,
+    network::WORKLOAD_PACKETS,
+    network::WORKLOAD_DROPS,
     transfer::TRANSFERS,
     transfer::BYTES,
     transfer::SECONDS,

@@ -5,6 +5,7 @@ pub mod disk;
 pub mod filesystem;
 pub mod gpu;
 pub mod host;
+pub mod network;
 pub mod workload;
 
 use std::fmt;
@@ -237,6 +238,7 @@ mod tests {
         check::<super::disk::Statistic>();
         check::<super::filesystem::Statistic>();
         check::<super::gpu::Statistic>();
+        check::<super::network::Statistic>();
         assert_eq!(Of::ALL.len(), COUNT);
         assert_eq!(Of::find("memory"), None);
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::admission::Admission;
 use super::section::{
-    Config, Disk, Fault, Filesystem, Gpu, Guard, History, Journal, Kernel, Levels, Log, Metrics, Need, Pressure, Sinks,
-    Transfer, Workload,
+    Config, Disk, Fault, Filesystem, Gpu, Guard, History, Journal, Kernel, Levels, Log, Metrics, Need, Network,
+    Pressure, Sinks, Transfer, Workload,
 };
 
 /// The shortest PSI window that the kernel allows without CAP_SYS_RESOURCE.
@@ -17,6 +17,11 @@ const WINDOW: Duration = Duration::from_secs(2);
 const MOUNTPOINTS: &str = "/proc /proc/* /sys /sys/* /run/credentials/* /run/containerd/* /run/k3s/containerd/* \
     /run/docker/* /run/netns/* /run/user/* /var/lib/docker/* /var/lib/containers/storage/* /var/lib/containerd/* \
     /var/lib/kubelet/*";
+
+/// Interfaces within the host: the loopback, ends of pairs that lead into containers, bridges that pass on what an interface carries
+/// already, and devices that shape traffic.
+const INTERFACES: &str =
+    "lo veth* cali* lxc* cilium* cni* flannel* docker* br-* virbr* vnet* tap* kube-* ifb* dummy* nodelocaldns";
 
 /// Filesystem types without user data.
 const TYPES: &str = "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs erofs fusectl \
@@ -84,6 +89,12 @@ impl Default for Config {
                 exclude_types: names(TYPES),
                 interval: Duration::from_secs(10),
                 deadline: Duration::from_secs(5),
+            },
+            network: Network {
+                enabled: true,
+                exclude: names(INTERFACES),
+                interval: Duration::from_secs(5),
+                namespaces: true,
             },
             gpu: Gpu {
                 enabled: "auto".into(),

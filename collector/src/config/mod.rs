@@ -26,5 +26,5 @@ pub mod value;
 
 pub use admission::Admission;
 pub use section::{
-    Config, Disk, Filesystem, Gpu, History, Journal, Kernel, Log, Metrics, Pressure, Sinks, Transfer, Workload,
+    Config, Disk, Filesystem, Gpu, History, Journal, Kernel, Log, Metrics, Network, Pressure, Sinks, Transfer, Workload,
 };

@@ -56,6 +56,8 @@ pub struct Config {
     pub disk: Disk,
     /// `[filesystem]`
     pub filesystem: Filesystem,
+    /// `[network]`
+    pub network: Network,
     /// `[gpu]`
     pub gpu: Gpu,
     /// `[transfer]`
@@ -198,6 +200,18 @@ pub struct Filesystem {
     pub interval: Duration,
     /// Timeout of one statfs call.
     pub deadline: Duration,
+}
+
+/// `[network]`
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub struct Network {
+    pub enabled: bool,
+    /// Interfaces to leave out; `*` matches any text.
+    pub exclude: Vec<String>,
+    pub interval: Duration,
+    /// Whether network namespaces of workloads are read.
+    pub namespaces: bool,
 }
 
 /// `[gpu]`

@@ -13,6 +13,7 @@ use super::kernel::pass::Pass;
 use super::lease::place::Places;
 use super::lease::{Followed, Owners};
 use super::name::{NameSender, NameSource};
+use super::network::Networks;
 use super::process::OwnProcess;
 use super::root::Root;
 use super::statistic::{Limits, Reader};
@@ -42,6 +43,10 @@ pub const SOURCES: &[Row] = &[
     row::<Filesystems>("filesystem", |it| {
         let config = &it.config.filesystem;
         some(Filesystems::new(it.root, config).with_private(it.root, it.kernel.hierarchies(), config))
+    }),
+    row::<Networks>("network", |it| match it.config.network.enabled {
+        false => Ok(None),
+        true => some(Networks::start(it.root, it.kernel.hierarchies(), &it.config.network)),
     }),
     row::<Gpus>("gpu", |it| match it.config.gpu.enabled.as_str() {
         "off" => Ok(None),

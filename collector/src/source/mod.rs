@@ -12,6 +12,7 @@ pub mod lease;
 pub mod member;
 mod meminfo;
 pub mod name;
+pub mod network;
 mod pressure;
 pub mod process;
 mod queue;

@@ -31,6 +31,7 @@ mod map;
 mod mcp;
 mod monitor;
 mod name;
+mod network;
 mod oom;
 mod page;
 mod pass;

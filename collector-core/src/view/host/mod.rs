@@ -15,11 +15,13 @@ use crate::view::workload::Swap;
 pub(crate) use figure::used_ratio;
 pub use figure::{Filesystem, Watch};
 pub use memory::Memory;
+pub use network::Network;
 pub use past::Past;
 pub use volume::Volume;
 
 mod figure;
 mod memory;
+pub mod network;
 mod past;
 mod point;
 mod volume;
@@ -55,6 +57,8 @@ pub struct Host {
     pub filesystems: BTreeMap<Arc<str>, Filesystem>,
     /// Volumes in memory of containers and pods, by the name of the workload and of the volume.
     pub volumes: BTreeMap<(Arc<str>, Arc<str>), Volume>,
+    /// Interfaces, and network namespaces of workloads.
+    pub network: Network,
     /// PSI triggers that the kernel watches.
     pub triggers: BTreeMap<(Resource, pressure::Kind), Watch>,
     /// PSI triggers that could not be armed, each with the reason.

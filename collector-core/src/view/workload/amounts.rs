@@ -6,6 +6,7 @@ use crate::count::grow;
 use crate::signal::counted::Sums;
 use crate::signal::oom::Scope;
 use crate::signal::transfer::Memory;
+use crate::statistic::network::Traffic;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Amounts {
@@ -24,6 +25,8 @@ pub struct Amounts {
     pub counted: Sums,
     /// Use of GPUs, as requested from the CUDA driver.
     pub transfer: Transfer,
+    /// What it sent and received in network namespaces of its own.
+    pub network: Traffic,
 }
 
 /// Reclaim of one kind.
@@ -86,7 +89,7 @@ impl Transfer {
 impl Amounts {
     /// Adds the counters of `other`.
     pub(super) fn add(&mut self, other: &Amounts) {
-        let Amounts { oom_kills, limit_kills, reclaim, compaction, faults, block, counted, transfer } = other;
+        let Amounts { oom_kills, limit_kills, reclaim, compaction, faults, block, counted, transfer, network } = other;
         self.oom_kills.iter_mut().zip(oom_kills).for_each(|(sum, more)| grow(sum, *more));
         grow(&mut self.limit_kills, *limit_kills);
         for (sum, more) in self.reclaim.iter_mut().zip(reclaim) {
@@ -105,6 +108,7 @@ impl Amounts {
         }
         self.counted.add(counted);
         self.transfer.add(transfer);
+        self.network.iter_mut().zip(network).for_each(|(sum, more)| grow(sum, *more));
     }
 }
 
@@ -125,6 +129,7 @@ mod tests {
             block: [io; 5],
             counted: Sums::ones(),
             transfer: Transfer { calls: [1; 3], bytes: [1; 3], refused: [1; 2], held: [1; 2] },
+            network: [1; 8],
         };
         let mut sum = Amounts::default();
         sum.add(&ones);

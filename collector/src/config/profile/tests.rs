@@ -180,6 +180,7 @@ fn warmup() {
         ("HostMemoryHigh", "HostMemoryFull", MEMORY, (0.75, 0.90)),
         ("HostCpuHigh", "HostCpuFull", CPU, (0.70, 0.85)),
         ("HostFilesystemFull", "HostFilesystemAlmostFull", DISK, (0.80, 0.95)),
+        ("NetworkBusy", "NetworkSaturated", "headroom_network_used_ratio", (0.70, 0.90)),
     ] {
         assert_eq!(rule(&rules, warning), Some((Severity::Warning, metric, above.0)));
         assert_eq!(rule(&rules, critical), Some((Severity::Critical, metric, above.1)));

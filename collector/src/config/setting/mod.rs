@@ -6,6 +6,7 @@ mod guard;
 mod history;
 mod level;
 mod need;
+mod network;
 mod profile;
 mod row;
 
@@ -299,6 +300,10 @@ pub const SETTINGS: &[Setting] = &[
         "Timeout for reading one filesystem. If it expires, as with NFS and a dead server, the series of this \
               filesystem disappear; the others are not delayed.",
     ),
+    network::ENABLED,
+    network::EXCLUDE,
+    network::INTERVAL,
+    network::NAMESPACES,
     gpu::ENABLED,
     gpu::LIBRARY,
     gpu::INTERVAL,
