@@ -6,7 +6,7 @@ use super::Case;
 use crate::lease::{Lease, State};
 use crate::view::lease::{Leases, place};
 
-/// CPU time that a lease was promised counts for this long, in nanoseconds: then what its owner uses is measured.
+/// CPU time and traffic that a lease was promised count for this long, in nanoseconds: then what its owner uses is measured.
 const CPU_NS: u64 = 30_000_000_000;
 
 /// What one lease or one claim keeps from others.
@@ -25,6 +25,8 @@ pub struct Claimed {
     pub starts: bool,
     pub disk: BTreeMap<String, u64>,
     pub cpu: u64,
+    /// Bits a second.
+    pub network: u64,
     pub slot: BTreeMap<String, u64>,
     /// Nanoseconds until it ends in any case.
     pub left: Option<u64>,
@@ -48,6 +50,7 @@ impl Claimed {
             starts: !want.vram.is_empty(),
             disk: want.disk.clone(),
             cpu: want.cpu,
+            network: want.network,
             slot: want.slot.clone(),
             left: None,
         }
@@ -57,6 +60,7 @@ impl Claimed {
     fn of(lease: &Lease, now: u64) -> Claimed {
         let [hard, soft] = lease.unspent_host();
         let young = lease.granted.is_some_and(|granted| now.saturating_sub(granted) < CPU_NS);
+        let measured = !young && lease.state != State::Starting;
         Claimed {
             id: Some(lease.id),
             uid: lease.uid,
@@ -66,7 +70,8 @@ impl Claimed {
             vram: lease.gpus.iter().map(|gpu| (gpu.clone(), lease.unspent_vram(gpu))).collect(),
             starts: lease.gpus.iter().any(|gpu| lease.starts_on(gpu)),
             disk: lease.want.disk.clone(),
-            cpu: if young || lease.state == State::Starting { lease.want.cpu } else { 0 },
+            cpu: if measured { 0 } else { lease.want.cpu },
+            network: if measured { 0 } else { lease.want.network },
             slot: lease.want.slot.clone(),
             left: lease.expires.map(|expires| expires.saturating_sub(now)),
         }

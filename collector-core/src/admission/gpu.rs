@@ -1,10 +1,9 @@
 //! Memory of GPUs: which are chosen, what each has left, and whether something still starts there. Knows no driver.
 
-use super::{Case, Claimed, Found, HOLDERS};
-use crate::amount;
-use crate::lease::{Decision, Held, HeldKind};
+use super::{Case, Claimed, Found, HOLDERS, way};
+use crate::lease::{Decision, Held, HeldKind, Way, WayKind};
 use crate::need::known::version;
-use crate::statistic::gpu::Statistic::{ComputeCapability, MemoryFree, MemoryReserved, MemoryTotal, Mig};
+use crate::statistic::gpu::Statistic::{ComputeCapability, MemoryFree, MemoryReserved, MemoryTotal, MemoryUsed, Mig};
 use crate::view::View;
 use crate::view::gpu::Gpu;
 
@@ -79,12 +78,20 @@ pub(super) fn memory(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> (Vec<
         return lines(&format!("it needs {} GPUs, and this host has {}", needs.len(), rooms.len()), true);
     }
     let chosen = choose(&mut rooms, &needs, case.gpus);
-    let found = chosen
-        .iter()
-        .zip(&needs)
-        .filter(|(_, need)| **need > 0)
-        .map(|(room, need)| line(view, case, room, *need, claimed));
-    (found.collect(), chosen.iter().map(|room| room.number.to_owned()).collect())
+    let each = chosen.iter().zip(&needs).filter(|(_, need)| **need > 0);
+    let mut found: Vec<Found> = each.map(|(room, need)| line(view, case, room, *need, claimed)).collect();
+    let numbers: Vec<String> = chosen.iter().map(|room| room.number.to_owned()).collect();
+    if case.told {
+        // One that was not named may have room.
+        for short in found.iter_mut().filter(|found| found.line.short > 0) {
+            let others = rooms.iter().filter(|room| !numbers.iter().any(|number| number == room.number));
+            let fits = others.filter_map(|room| Some((room.number, room.available?)));
+            let fits = fits.filter(|(_, available)| *available >= short.line.need);
+            let ways: Vec<Way> = fits.map(|(number, available)| way::other_gpu(number, available)).collect();
+            short.room.splice(0..0, ways.into_iter().take(HOLDERS));
+        }
+    }
+    (found, numbers)
 }
 
 fn is_usable(gpu: &Gpu) -> bool {
@@ -104,14 +111,31 @@ fn left<'a>(gpu: &'a Gpu, view: &View, claimed: &[Claimed]) -> Room<'a> {
     let books = held.values().fold(0_u64, |sum, (_, bytes)| sum.saturating_add(bytes.unwrap_or(0)));
     let get = |statistic| gpu.values.get(statistic);
     let total = get(MemoryTotal).filter(|total| *total > 0);
-    let margin = total
-        .map_or(0, |total| MARGIN.max(total / 100 * MARGIN_SHARE).max(super::kept(view, total, view.level.limits.gpu)));
+    let margin = total.map_or(0, |total| MARGIN.max(total / 100 * MARGIN_SHARE));
     let most = total.map_or(0, |total| total.saturating_sub(get(MemoryReserved).unwrap_or(0)).saturating_sub(margin));
-    let available = total
-        .zip(get(MemoryFree))
-        .map(|(_, free)| free.saturating_sub(margin).min(most.saturating_sub(books)).saturating_sub(promised));
+    let limit = limit(view, gpu);
+    let available = total.zip(get(MemoryFree)).map(|(_, free)| {
+        let left = free.saturating_sub(margin).min(most.saturating_sub(books));
+        left.min(limit.map_or(u64::MAX, |(_, left)| left)).saturating_sub(promised)
+    });
+    let most = most.min(limit.map_or(u64::MAX, |(most, _)| most));
     let starting = here().find(|(one, _)| one.starts).map(|(one, _)| one.id);
     Room { number, gpu, available, most, starting, partly: held.values().any(|(_, bytes)| bytes.is_none()) }
+}
+
+/// Where a verdict keeps to the limit of the level: what that allows in all, and what it leaves. As for the level, what model servers hold
+/// is held on purpose, and does not count; where it is not known how much that is, all counts.
+fn limit(view: &View, gpu: &Gpu) -> Option<(u64, u64)> {
+    if !view.leases.limits.within {
+        return None;
+    }
+    let (used, free) = (gpu.values.get(MemoryUsed)?, gpu.values.get(MemoryFree)?);
+    let all = used.saturating_add(free);
+    let level = view.level.gpus.get(&gpu.device.uuid);
+    let counted = level.filter(|level| !level.is_partial).and_then(|level| level.used);
+    let counted = counted.map_or(used, |share| (share * all as f64).round() as u64);
+    let most = all.saturating_sub(super::kept(view, all, view.level.limits.gpu));
+    Some((most, most.saturating_sub(counted)))
 }
 
 /// A GPU for each need: those that were named, or the largest need on the one with most room.
@@ -154,33 +178,7 @@ fn line(view: &View, case: &Case<'_>, room: &Room<'_>, need: u64, claimed: &[Cla
         || claimed.iter().filter_map(|one| Some((one, one.vram.get(room.number).copied().filter(|it| *it > 0)?)));
     let mut found = found.compared(available, room.most, here().map(|(one, amount)| (amount, one.left)));
     if case.told && found.line.short > 0 {
-        let used = room.gpu.holders(&view.workloads).into_iter().map(|(name, (_, bytes))| Held {
-            workload: name.to_owned(),
-            amount: bytes.unwrap_or(0),
-            kind: HeldKind::Use,
-            id: None,
-        });
-        let promised = here().map(|(one, amount)| Held {
-            workload: view.workloads.name_at(one.cgroup.as_deref()).to_string(),
-            amount,
-            kind: HeldKind::Reservation,
-            id: one.id,
-        });
-        found.line.holders = used.chain(promised).filter(|held| held.amount > 0).collect();
-        found.line.holders.sort_by_key(|held| std::cmp::Reverse(held.amount));
-        found.line.holders.truncate(HOLDERS);
-        let first = found.line.holders.first();
-        found.room.extend(first.map(|held| match held.id {
-            Some(id) => format!(
-                "reservation {id} keeps {} of GPU {} that is not used yet",
-                amount::bytes(held.amount),
-                room.number
-            ),
-            None => format!("{} holds {} of GPU {}", held.workload, amount::bytes(held.amount), room.number),
-        }));
-        if found.hopeless {
-            found.room = vec![format!("GPU {} has {} in all", room.number, amount::bytes(room.most))];
-        }
+        tell(view, room, &mut found, here);
     }
     if found.line.short == 0
         && let Some(starting) = room.starting
@@ -195,4 +193,44 @@ fn line(view: &View, case: &Case<'_>, room: &Room<'_>, need: u64, claimed: &[Cla
             Some(format!("what one of the processes on GPU {} holds: the driver does not say", room.number));
     }
     found
+}
+
+/// Who holds it, and what would make room.
+fn tell<'a, I>(view: &View, room: &Room<'_>, found: &mut Found, here: impl Fn() -> I)
+where
+    I: Iterator<Item = (&'a Claimed, u64)>,
+{
+    let holders = room.gpu.holders(&view.workloads);
+    let used = || holders.iter().filter_map(|(name, (_, bytes))| Some((*name, bytes.filter(|bytes| *bytes > 0)?)));
+    let own = used().map(|(name, amount)| {
+        (Held { workload: name.to_owned(), amount, kind: HeldKind::Use, id: None }, way_of(view, room, name, amount))
+    });
+    let promised = here().map(|(one, amount)| {
+        let workload = view.workloads.name_at(one.cgroup.as_deref()).to_string();
+        let held = Held { workload, amount, kind: HeldKind::Reservation, id: one.id };
+        (held, way::reserved(one, amount, &found.line))
+    });
+    let mut all: Vec<(Held, Option<Way>)> = own.chain(promised).collect();
+    all.sort_by_key(|(held, _)| std::cmp::Reverse(held.amount));
+    all.truncate(HOLDERS);
+    let (held, mut ways): (Vec<Held>, Vec<Option<Way>>) = all.into_iter().unzip();
+    found.line.holders = held;
+    if found.hopeless {
+        found.room = vec![way::total(&format!("GPU {}", room.number), room.most)];
+        return;
+    }
+    let on = |lease: &crate::lease::Lease| {
+        let spent = lease.spent.vram.get(room.number).copied().unwrap_or(0);
+        spent.saturating_add(lease.unspent_vram(room.number))
+    };
+    let asked = way::evictable(view, &found.line, on);
+    // What its owner can be asked for is not told twice.
+    let twice = |way: &Way| way.kind == WayKind::Reservation && asked.iter().any(|other| other.id == way.id);
+    ways.retain(|way| way.as_ref().is_some_and(|way| !twice(way)));
+    found.room = asked.into_iter().chain(ways.into_iter().flatten()).take(HOLDERS).collect();
+}
+
+fn way_of(view: &View, room: &Room<'_>, name: &str, amount: u64) -> Option<Way> {
+    let alone = room.gpu.holders(&view.workloads).len() == 1;
+    Some(way::held(view, room.gpu, name, amount, alone))
 }

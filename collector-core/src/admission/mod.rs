@@ -5,11 +5,13 @@ mod book;
 mod gpu;
 mod host;
 mod rest;
+mod way;
 
 pub use book::Claimed;
 
 use crate::amount;
-use crate::lease::{Caller, Decision, Line, Priority, Verdict, Want};
+use crate::lease::verdict::INSUFFICIENT;
+use crate::lease::{Caller, Decision, Line, Priority, Verdict, Want, Way};
 use crate::need::Need;
 use crate::view::View;
 
@@ -48,18 +50,20 @@ struct Found {
     /// It can never fit.
     hopeless: bool,
     /// What would make room.
-    room: Vec<String>,
+    room: Vec<Way>,
     not_known: Option<String>,
     /// Why it does not fit, where numbers do not say it.
     why: Option<String>,
     /// Nanoseconds until it may fit.
     retry: Option<u64>,
+    /// Milliseconds that work which paces itself should pause.
+    delay: Option<u64>,
 }
 
 impl Found {
     fn new(resource: &str, of: Option<&str>, need: u64) -> Found {
         let line = Line { resource: resource.to_owned(), of: of.map(str::to_owned), need, ..Line::default() };
-        Found { line, hopeless: false, room: Vec::new(), not_known: None, why: None, retry: None }
+        Found { line, hopeless: false, room: Vec::new(), not_known: None, why: None, retry: None, delay: None }
     }
 
     fn unknown(self, why: impl Into<String>) -> Found {
@@ -115,11 +119,14 @@ pub fn judge(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Judged {
         verdict.not_known.extend(found.not_known);
         let retry = found.retry.map(|ns| ns.div_ceil(1_000_000_000));
         verdict.retry_after_seconds = verdict.retry_after_seconds.max(retry);
+        verdict.delay_milliseconds = verdict.delay_milliseconds.max(found.delay);
         verdict.resources.push(found.line);
     }
     if verdict.verdict != Decision::Wait {
-        verdict.retry_after_seconds = None;
+        (verdict.retry_after_seconds, verdict.delay_milliseconds) = (None, None);
     }
+    let short = verdict.resources.iter().any(|line| line.short > 0 && !line.verdict.fits());
+    verdict.error = short.then(|| INSUFFICIENT.to_owned());
     verdict.reason = why.unwrap_or_else(|| reason(&verdict));
     let taken = Claimed::new(case, &verdict.gpus);
     Judged { verdict, hopeless, taken }
@@ -175,6 +182,7 @@ pub fn name(line: &Line) -> String {
         ("VRAM", Some(gpu)) => format!("memory of GPU {gpu}"),
         ("disk", Some(path)) => format!("room on {path}"),
         ("slot", Some(slot)) => format!("slot {slot}"),
+        ("network", Some(device)) => format!("network ({device})"),
         (other, _) => other.to_owned(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Case, Claimed, Found};
+use super::{Case, Claimed, Found, way};
 use crate::cgroup::contains;
 use crate::lease::{Decision, Held, HeldKind};
 use crate::statistic::filesystem::Statistic::{Available, Size};
@@ -10,18 +10,19 @@ use crate::statistic::host::Statistic::{CpuIdle, CpuIowait, Cpus};
 use crate::text::escape;
 use crate::view::View;
 
-/// When a busy CPU is worth another look, in nanoseconds.
-const DELAY_NS: u64 = 30_000_000_000;
+/// When busy CPUs or a busy network are worth another look, in nanoseconds: both are means of the last ten seconds, and say the same
+/// before.
+const LOOK_NS: u64 = 10_000_000_000;
+/// How long work that paces itself should pause: milliseconds a percent of the CPUs, and kilobits a second a millisecond.
+const PERCENT_MS: u64 = 10;
+const KILOBIT: u64 = 1000;
 /// Places of a slot that the configuration does not name.
 const PLACES: u64 = 1;
 
 pub(super) fn others(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Vec<Found> {
     let mut found = disks(view, case, claimed);
     found.extend((case.want.cpu > 0).then(|| cpu(view, case, claimed)));
-    if case.want.network > 0 {
-        let network = Found::new("network", None, case.want.network);
-        found.push(network.unknown("how busy the network is: it is not measured"));
-    }
+    found.extend((case.want.network > 0).then(|| network(view, case, claimed)));
     found.extend(case.want.slot.iter().map(|(name, need)| slot(view, case, claimed, name, *need)));
     found
 }
@@ -79,7 +80,36 @@ fn cpu(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Found {
     let mut line = line.compared(idle.saturating_sub(promised), all, std::iter::empty());
     if line.line.short > 0 && !line.hopeless {
         // What is busy now may be idle soon.
-        (line.line.verdict, line.retry) = (Decision::Wait, Some(DELAY_NS));
+        (line.line.verdict, line.retry) = (Decision::Wait, Some(LOOK_NS));
+        line.delay = Some((line.line.short * 100 * PERCENT_MS).div_ceil(all.max(1)));
+    }
+    line
+}
+
+/// What the link of the default route has left in the direction that is busier, less what was promised.
+fn network(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Found {
+    let network = &view.host.network;
+    let mut line = Found::new("network", network.route().map(|(device, _)| &**device), case.want.network);
+    let Some((device, interface)) = network.route() else {
+        let why = match network.interfaces.is_empty() {
+            true => "how busy the network is: no interface is measured",
+            false => "which interface the work would use: none that is measured has the default route",
+        };
+        return line.unknown(why);
+    };
+    let Some(speed) = interface.speed() else {
+        return line.unknown(format!("the speed of {device}: its driver does not say, as most of virtual machines"));
+    };
+    let [Some(received), Some(sent)] = interface.rates() else {
+        return line.unknown(format!("how busy {device} is: it was not read twice yet"));
+    };
+    let promised = claimed.iter().fold(0_u64, |sum, one| sum.saturating_add(one.network));
+    let free = speed.saturating_sub(received.max(sent) as u64).saturating_sub(promised);
+    line = line.compared(free, speed, std::iter::empty());
+    line.line.limited_by = Some(format!("the link of {device}"));
+    if line.line.short > 0 && !line.hopeless {
+        (line.line.verdict, line.retry) = (Decision::Wait, Some(LOOK_NS));
+        line.delay = Some(line.line.short.div_ceil(KILOBIT));
     }
     line
 }
@@ -103,7 +133,8 @@ fn slot(view: &View, case: &Case<'_>, claimed: &[Claimed], name: &str, need: u64
             })
             .take(super::HOLDERS)
             .collect();
-        line.room.extend(taken().find_map(|(one, _)| Some(format!("reservation {} ends", one.id?))));
+        line.room
+            .extend(taken().filter_map(|(one, amount)| way::reserved(one, amount, &line.line)).take(super::HOLDERS));
     }
     line
 }

@@ -18,6 +18,9 @@ pub struct Problem {
     pub status: u16,
     /// What is wrong and, where it helps, what would be right.
     pub detail: String,
+    /// `InsufficientResources` where something is short: `verdict` says of what, and by how much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// Why there is no room, with the numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Box<Verdict>>,
@@ -43,6 +46,7 @@ impl Problem {
             title: title.to_owned(),
             status,
             detail: detail.into(),
+            error: None,
             verdict: None,
         }
     }
@@ -50,7 +54,10 @@ impl Problem {
     /// The status and the body of an answer to a request.
     pub fn or_body(answer: Answer) -> Result<(u16, Body), Problem> {
         match answer.body {
-            Body::Refused { detail, verdict } => Err(Problem { verdict, ..Problem::new(answer.status, detail) }),
+            Body::Refused { detail, verdict } => {
+                let error = verdict.as_ref().and_then(|verdict| verdict.error.clone());
+                Err(Problem { error, verdict, ..Problem::new(answer.status, detail) })
+            }
             body => Ok((answer.status, body)),
         }
     }

@@ -16,5 +16,5 @@ pub use hold::{Lease, Orphan, Owner, Spent, State, Use};
 pub use limit::Limits;
 pub use priority::Priority;
 pub use request::{Asked, Caller, Ceiling, Kept, Request};
-pub use verdict::{Decision, Held, HeldKind, Line, Verdict};
+pub use verdict::{Decision, Held, HeldKind, Line, Verdict, Way, WayKind, WayOrigin};
 pub use want::Want;

@@ -60,9 +60,16 @@ pub struct Verdict {
     /// When asking again makes sense, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_seconds: Option<u64>,
-    /// What would make room, a sentence each.
+    /// How long work that paces itself should pause before it goes on, in milliseconds, where CPUs or the network are short: 10 ms for
+    /// each percent of the CPUs, 1 ms for each kilobit a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_milliseconds: Option<u64>,
+    /// `InsufficientResources` where something is short: `resources` says of what, and by how much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What would make room.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub room: Vec<String>,
+    pub room: Vec<Way>,
     /// What was not known, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_known: Vec<String>,
@@ -121,6 +128,73 @@ pub enum HeldKind {
     Use,
     /// It is reserved, and not used yet.
     Reservation,
+}
+
+/// One thing that would make room, or that would not although it looks so.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = VerdictWay)]
+pub struct Way {
+    pub kind: WayKind,
+    /// In one sentence.
+    pub sentence: String,
+    /// In the unit of the resource: how much comes free, or fits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<u64>,
+    /// Where that number comes from.
+    pub origin: WayOrigin,
+    /// Who has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<String>,
+    /// The lease that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
+    /// When it comes free in any case, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_in_seconds: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WayKind {
+    /// Less in use: who has it is named if that is known.
+    #[default]
+    Use,
+    /// A reservation that is not used yet.
+    Reservation,
+    /// A reservation whose owner can be asked to give it up.
+    Evictable,
+    /// Memory of a GPU that ran nothing for minutes, held all the same.
+    Idle,
+    /// Another GPU has room.
+    OtherGpu,
+    /// Page cache: what can be dropped is counted as available already.
+    PageCache,
+    /// It would fit with another setting.
+    Setting,
+    /// Nothing would: there is no more in all.
+    Total,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WayOrigin {
+    /// By the kernel's or the driver's word.
+    #[default]
+    Measured,
+    /// By the books of reservations.
+    Reserved,
+    /// From the files of a model.
+    Estimated,
+}
+
+/// What `error` says where something is short.
+pub const INSUFFICIENT: &str = "InsufficientResources";
+
+impl Way {
+    /// Of what is measured, with nothing but a sentence.
+    pub fn said(sentence: impl Into<String>) -> Way {
+        Way { sentence: sentence.into(), ..Way::default() }
+    }
 }
 
 #[cfg(test)]

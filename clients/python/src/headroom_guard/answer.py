@@ -73,6 +73,24 @@ class VerdictLine(_VerdictLine, total=False):
     holders: List[VerdictHolder]
 
 
+class _VerdictWay(TypedDict):
+    #: use, reservation, evictable, idle, other_gpu, page_cache, setting or total
+    kind: str
+    sentence: str
+    #: measured, reserved or estimated
+    origin: str
+
+
+class VerdictWay(_VerdictWay, total=False):
+    """One thing that would make room."""
+
+    #: in the unit of the resource
+    amount: int
+    workload: str
+    id: int
+    ends_in_seconds: int
+
+
 class _Verdict(TypedDict):
     #: yes, tight, wait, no or unknown
     verdict: str
@@ -85,7 +103,11 @@ class Verdict(_Verdict, total=False):
 
     gpus: List[str]
     retry_after_seconds: int
-    room: List[str]
+    #: for work that paces itself, where CPUs or the network are short
+    delay_milliseconds: int
+    #: InsufficientResources where something is short
+    error: str
+    room: List[VerdictWay]
     not_known: List[str]
     ahead: int
 

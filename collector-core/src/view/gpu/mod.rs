@@ -11,6 +11,7 @@ use super::workload::{OTHER, Workload, Workloads};
 use crate::cgroup::Id;
 use crate::count::grow;
 use crate::stage::Stage;
+use crate::statistic::gpu::Statistic::Utilization;
 use crate::statistic::gpu::{Device, Held, Holder, Reading, Values};
 use crate::tier::Rare;
 use quarter::{Errors, Open, Sums};
@@ -45,6 +46,8 @@ pub struct Gpu {
     pub created: u64,
     pub device: Arc<Device>,
     pub values: Values,
+    /// Since when every reading said that it runs nothing, in nanoseconds since the Unix epoch.
+    idle_since: Option<u64>,
     /// Which processes held how much, oldest first.
     moments: VecDeque<Moment>,
     sums: Sums,
@@ -125,6 +128,7 @@ impl Gpus {
                 if let Some(known) = self.gpus.get_mut(&device.uuid) {
                     self.open.errors(&device.uuid, &mut known.errors, values);
                     known.values.advance(values);
+                    known.rest(time);
                     known.sums.see(&known.values);
                     if known.device != *device {
                         known.device = device.clone();
@@ -133,7 +137,8 @@ impl Gpus {
                     let (device, values) = (device.clone(), values.clone());
                     let moments = VecDeque::with_capacity(MAX_MOMENTS);
                     let (sums, errors) = Default::default();
-                    let mut gpu = Gpu { created: time, device, values, moments, sums, errors };
+                    let mut gpu = Gpu { created: time, device, values, idle_since: None, moments, sums, errors };
+                    gpu.rest(time);
                     self.open.errors(&gpu.device.uuid, &mut gpu.errors, &gpu.values);
                     gpu.sums.see(&gpu.values);
                     self.gpus.insert(gpu.device.uuid.clone(), gpu);
@@ -175,6 +180,17 @@ impl Gpus {
 }
 
 impl Gpu {
+    /// For how long it has run nothing, in nanoseconds; `None` if it ran something just now, or that is not known.
+    pub(crate) fn idle_ns(&self, now: u64) -> Option<u64> {
+        self.idle_since.map(|since| now.saturating_sub(since))
+    }
+
+    fn rest(&mut self, time: u64) {
+        let idle = self.values.get(Utilization) == Some(0);
+        // A clock that was set back starts again.
+        self.idle_since = idle.then(|| self.idle_since.unwrap_or(time).min(time));
+    }
+
     /// Processes that hold memory of it, as last read: as old as its figures.
     pub(crate) fn processes(&self) -> &[Holder] {
         self.moments.back().map(|moment| &moment.holders[..]).unwrap_or_default()

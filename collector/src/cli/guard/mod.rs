@@ -250,7 +250,7 @@ fn declares(wants: &Wants) -> bool {
 pub(super) fn refusal(exit: Exit, verdict: &Verdict) -> Failure {
     let failure = Failure::new(exit, anyhow!("{}: {}", verdict.verdict.label(), verdict.reason));
     match verdict.room.first() {
-        Some(room) => failure.hint(room.clone()),
+        Some(way) => failure.hint(way.sentence.clone()),
         None => failure,
     }
 }

@@ -5,8 +5,9 @@ use collector_core::lease::{Ask, Verdict};
 use collector_core::text::shown_json;
 use hyper::Method;
 
+use super::setting::{self, Asking};
 use super::{Terms, alone, ask, exit, gpus, page};
-use crate::cli::need::Wants;
+use crate::cli::need::{Wants, wanted};
 use crate::cli::settings::Settings;
 use crate::cli::terminal::{colour, room};
 use crate::cli::work::need_and_work;
@@ -56,15 +57,24 @@ pub fn admit(args: &AdmitArgs, effective: &Effective) -> Result<u8, Failure> {
     let Terms { priority, unit, on_gpu } = args.terms.clone();
     let gpus = gpus(on_gpu, &need, &args.command);
     let question = Ask { need, priority, unit, gpus, work };
-    let verdict: Verdict =
-        match Client::of(effective).and_then(|client| ask::ask(&client, Method::POST, "admit", Some(&question))) {
-            Ok(verdict) => verdict,
-            Err(why) if is_absent(&why) => {
-                tracing::info!("{why:#}: looking at the host instead");
-                alone::verdict(&question, effective)?
-            }
-            Err(why) => return Err(why.into()),
-        };
+    let asked = Client::of(effective).and_then(|client| {
+        let verdict = ask::ask(&client, Method::POST, "admit", Some(&question))?;
+        Ok((client, verdict))
+    });
+    let verdict: Verdict = match asked {
+        Ok::<(Client, Verdict), _>((client, mut verdict)) => {
+            let estimate = |command: &[String]| wanted(&args.wants, command, effective).ok();
+            let again = |question: &Ask| ask::ask(&client, Method::POST, "admit", Some(question)).ok();
+            let asking = Asking { estimate: &estimate, ask: &again };
+            verdict.room.extend(setting::ways(&args.command, &question, &verdict, &asking));
+            verdict
+        }
+        Err(why) if is_absent(&why) => {
+            tracing::info!("{why:#}: looking at the host instead");
+            alone::verdict(&question, effective)?
+        }
+        Err(why) => return Err(why.into()),
+    };
     if args.json {
         let json = serde_json::to_string_pretty(&verdict).context("write JSON")?;
         crate::cli::print(&(shown_json(&json).into_owned() + "\n"))?;

@@ -7,6 +7,7 @@ mod ask;
 mod list;
 mod page;
 mod reserve;
+mod setting;
 
 pub use admit::{AdmitArgs, admit};
 pub use ask::ask;

@@ -30,14 +30,18 @@ pub fn verdict(verdict: &Verdict, width: usize, colour: bool) -> String {
         row.holders.iter().for_each(|held| text += &holder(row, held));
     }
     let learned = verdict.learned.as_ref().map(|lesson| lesson.sentences()).unwrap_or_default();
-    list(&mut text, "When it ran here before", &learned);
-    list(&mut text, "What would make room", &verdict.room);
-    list(&mut text, "Not known", &verdict.not_known);
+    list(&mut text, "When it ran here before", learned.iter());
+    list(&mut text, "What would make room", verdict.room.iter().map(|way| &way.sentence));
+    list(&mut text, "Not known", verdict.not_known.iter());
     if !verdict.gpus.is_empty() && verdict.verdict.fits() {
         text += &format!("\nGPUs: {}\n", shown(&verdict.gpus.join(", ")));
     }
     if let Some(seconds) = verdict.retry_after_seconds {
         text += &format!("\nAsk again in {seconds} s.\n");
+    }
+    if let Some(delay) = verdict.delay_milliseconds {
+        let delay = humantime::format_duration(std::time::Duration::from_millis(delay));
+        text += &format!("Suggested delay for work that paces itself: {delay}.\n");
     }
     text
 }
@@ -52,11 +56,13 @@ fn holder(row: &Row, held: &collector_core::lease::Held) -> String {
     format!("  - {} {amount}{how}\n", shown(&held.workload))
 }
 
-fn list(text: &mut String, name: &str, sentences: &[String]) {
-    if !sentences.is_empty() {
-        *text += &format!("\n{name}:\n");
+fn list<'a>(text: &mut String, name: &str, sentences: impl Iterator<Item = &'a String>) {
+    for (number, sentence) in sentences.enumerate() {
+        if number == 0 {
+            *text += &format!("\n{name}:\n");
+        }
+        *text += &format!("  - {}\n", shown(sentence));
     }
-    sentences.iter().for_each(|sentence| *text += &format!("  - {}\n", shown(sentence)));
 }
 
 fn paint(decision: Decision) -> Paint {
@@ -133,7 +139,7 @@ fn time(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use collector_core::lease::{Held, Orphan, Priority};
+    use collector_core::lease::{Held, Orphan, Priority, Way};
 
     #[test]
     fn a_verdict_says_what_is_short_who_has_it_and_what_is_not_known() {
@@ -154,7 +160,8 @@ mod tests {
             verdict: Decision::No,
             reason: "it does not fit".into(),
             resources: vec![row],
-            room: vec!["docker/vllm holds 60 GiB of GPU 0".into()],
+            room: vec![Way::said("docker/vllm holds 60 GiB of GPU 0")],
+            delay_milliseconds: Some(1250),
             not_known: vec!["the weather".into()],
             ..Verdict::default()
         };
@@ -172,6 +179,7 @@ What would make room:
 
 Not known:
   - the weather
+Suggested delay for work that paces itself: 1s 250ms.
 ";
         assert_eq!(verdict(&verdict_, 100, false), expected);
     }

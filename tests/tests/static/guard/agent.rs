@@ -91,7 +91,7 @@ const RELEASE: &str = "DELETE /api/v1/reservations/7";
 const REPORT: &str = "POST /api/v1/circuits";
 
 fn verdict(word: &str) -> Value {
-    json!({ "verdict": word, "reason": format!("because of {word}"), "resources": [], "room": ["end something"] })
+    json!({ "verdict": word, "reason": format!("because of {word}"), "resources": [], "room": [{ "kind": "use", "origin": "measured", "sentence": "end something" }] })
 }
 
 /// To the process that asks.

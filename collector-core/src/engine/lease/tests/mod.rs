@@ -3,6 +3,7 @@
 mod card;
 mod learn;
 mod owner;
+mod room;
 mod unit;
 mod whole;
 
