@@ -96,6 +96,36 @@ pub struct Limits {
     pub filesystems: Vec<Arc<str>>,
     /// Names of the workloads whose GPU memory is held on purpose.
     pub model_servers: Patterns,
+    /// Of these the first that fits the host counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Target>,
+}
+
+/// How much of their memory hosts of some size should use: above it work of low priority waits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// For hosts with so much memory or more, in bytes.
+    #[serde(default)]
+    pub from: u64,
+    /// For hosts with a GPU, or for those without; absent: for both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<bool>,
+    /// The share of the memory, 0 to 1.
+    pub memory: f64,
+}
+
+impl Target {
+    fn fits(&self, memory: u64, gpu: bool) -> bool {
+        memory >= self.from && self.gpu.is_none_or(|wanted| wanted == gpu)
+    }
+}
+
+impl Limits {
+    /// The share of its memory that a host with so many bytes should use.
+    pub fn target(&self, memory: u64, gpu: bool) -> Option<f64> {
+        self.targets.iter().find(|target| target.fits(memory, gpu)).map(|target| target.memory)
+    }
 }
 
 impl Default for Limits {
@@ -107,6 +137,7 @@ impl Default for Limits {
             gpu: 0.97,
             filesystems: Vec::new(),
             model_servers: Patterns::default(),
+            targets: Vec::new(),
         }
     }
 }
@@ -162,6 +193,23 @@ mod tests {
             assert_eq!((level.number(), level.factor(), level.least_priority()), (number, factor, priority), "{share}");
         }
         assert_eq!(Level::ALL.map(Level::raised).map(Level::number), [1, 2, 3, 4, 4]);
+    }
+
+    #[test]
+    fn the_first_target_that_fits_the_host_counts() {
+        let target = |from, gpu, memory| Target { from, gpu, memory };
+        let targets = vec![target(0, Some(false), 0.5), target(96, None, 0.65), target(32, Some(true), 0.6)];
+        let limits = Limits { targets, ..Limits::default() };
+        for (memory, gpu, share) in [
+            (200, true, Some(0.65)),
+            (96, true, Some(0.65)),
+            (95, true, Some(0.6)),
+            (31, true, None),
+            (200, false, Some(0.5)),
+        ] {
+            assert_eq!(limits.target(memory, gpu), share, "{memory} {gpu}");
+        }
+        assert_eq!(Limits::default().target(1 << 40, true), None);
     }
 
     #[test]

@@ -77,6 +77,8 @@ macro_rules! readings {
             Request(Box<lease::Request>),
             /// What is read about a lease, or was kept of it.
             Lease(lease::Kept),
+            /// Other limits of the level, while the agent runs.
+            Level(level::Limits),
         }
 
         impl Reading {
@@ -89,7 +91,7 @@ macro_rules! readings {
                     Reading::Name(_) | Reading::Statistics(_) | Reading::Usage(_) => Origin::Cgroup,
                     Reading::Start(_) | Reading::Tick | Reading::Process(_) | Reading::Source(_) => Origin::Agent,
                     Reading::Delivery(_) | Reading::Endpoint(_) | Reading::Restored(_) => Origin::Agent,
-                    Reading::Request(_) | Reading::Lease(_) => Origin::Agent,
+                    Reading::Request(_) | Reading::Lease(_) | Reading::Level(_) => Origin::Agent,
                     Reading::Host(_) | Reading::Disk(_) | Reading::Filesystem(_) => Origin::Host,
                     Reading::Network(_) | Reading::Pressure(_) => Origin::Host,
                     Reading::Gpu(_) => Origin::Gpu,

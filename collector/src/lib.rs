@@ -20,6 +20,7 @@ pub mod http;
 mod mutex;
 pub mod private;
 pub mod privilege;
+pub mod review;
 pub mod service;
 pub mod sink;
 pub mod source;

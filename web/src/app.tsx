@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Feed, type World } from "./feed";
 import { clock } from "./format";
 import { press } from "./key";
-import { Badge } from "./part/badge";
+import { Badge, Level } from "./part/badge";
 import { Help } from "./part/help";
 import { News } from "./part/news";
 import { Poll, type State } from "./poll";
@@ -14,6 +14,7 @@ import * as theme from "./theme";
 import { Events } from "./view/event";
 import { Incident } from "./view/incident";
 import { Overview } from "./view/overview";
+import { Reserved } from "./view/reservation";
 import { Host, Workload } from "./view/workload";
 
 export function App() {
@@ -55,7 +56,7 @@ export function App() {
       press(event, {
         help: () => setHelp(true),
         theme: theme.next,
-        go: (view) => (location.hash = view === "overview" ? route.OVERVIEW : route.EVENTS),
+        go: (view) => (location.hash = { overview: route.OVERVIEW, events: route.EVENTS, reservations: route.RESERVATIONS }[view]),
         window: (at) => span(current.current, at),
         back: () => (location.hash = route.OVERVIEW),
       });
@@ -112,6 +113,8 @@ function heading(shown: Route, world: World): string {
       return "Overview";
     case "events":
       return "Alerts and incidents";
+    case "reservations":
+      return "Reservations";
     case "host":
       return "Host";
     case "workload":
@@ -127,6 +130,8 @@ function View({ shown, world }: { shown: Route; world: World }) {
       return <Overview world={world} />;
     case "events":
       return <Events world={world} />;
+    case "reservations":
+      return <Reserved world={world} />;
     case "host":
       return <Host world={world} window={shown.window} />;
     case "workload":
@@ -170,8 +175,12 @@ function Head({ world, state, shown, help }: HeadProps) {
         <a href={route.EVENTS} aria-current={here("events")}>
           Alerts{fires > 0 ? ` (${fires})` : ""}
         </a>
+        <a href={route.RESERVATIONS} aria-current={here("reservations")}>
+          Reservations
+        </a>
       </nav>
       {world.status?.health && <Badge level={world.status.health} />}
+      {world.status?.level && <Level level={world.status.level} />}
       <span class="space" />
       <Live world={world} state={state} />
       <button type="button" onClick={theme.next}>

@@ -3,7 +3,7 @@
 import { Failure, encode, read } from "./api";
 import { Meter, type Rates } from "./rate";
 import type { Route } from "./route";
-import type { Detail, Explained, IncidentLine, Incidents, Report, Status } from "./type";
+import type { Detail, Explained, IncidentLine, Incidents, Report, Reservations, Status } from "./type";
 import { Track } from "./chart/track";
 
 export interface World {
@@ -13,6 +13,7 @@ export interface World {
   rates?: Map<string, Rates>;
   incidents?: Incidents;
   detail?: Detail;
+  reservations?: Reservations;
   incident?: Explained;
   /** What the charts show. */
   track?: Track;
@@ -46,6 +47,10 @@ export class Feed {
     const status = await read<Status>("status", signal);
     this.world = { ...this.world, status };
     if (route.view === "events") await this.events(status, signal);
+    else if (route.view === "reservations") {
+      const reservations = await read<Reservations>("reservations", signal);
+      this.world = { ...this.world, reservations };
+    }
     else await this.one(route, signal);
     return status.time;
   }

@@ -10,6 +10,7 @@ export const KEYS: readonly (readonly [string, string])[] = [
   ["/", "filter workloads"],
   ["o", "overview"],
   ["e", "alerts and incidents"],
+  ["l", "reservations (leases), and who waits for room"],
   ["1 … 5", "span of time of the charts"],
   ["t", "theme: system, light, dark"],
   ["?", "this help"],
@@ -27,7 +28,7 @@ export function enable(on: boolean): void {
 export interface Actions {
   help: () => void;
   theme: () => void;
-  go: (view: "overview" | "events") => void;
+  go: (view: "overview" | "events" | "reservations") => void;
   window: (place: number) => void;
   back: () => void;
 }
@@ -66,6 +67,9 @@ function act(key: string, actions: Actions): boolean {
       return true;
     case "e":
       actions.go("events");
+      return true;
+    case "l":
+      actions.go("reservations");
       return true;
     case "1":
     case "2":

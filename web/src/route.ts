@@ -5,6 +5,7 @@ import { encode } from "./api";
 export type Route =
   | { view: "overview" }
   | { view: "events" }
+  | { view: "reservations" }
   | { view: "host"; window: number }
   | { view: "workload"; name: string; window: number }
   | { view: "incident"; id: string };
@@ -22,7 +23,7 @@ export function parse(hash: string): Route {
   const [path = "", query = ""] = hash.replace(/^#\/?/, "").split("?");
   const [view = "", part = ""] = path.split("/");
   const name = decode(part);
-  if (view === "events") return { view };
+  if (view === "events" || view === "reservations") return { view };
   if (view === "incident" && name) return { view, id: name };
   const asked = Number(new URLSearchParams(query).get("window"));
   const window = WINDOWS.some(([seconds]) => seconds === asked) ? asked : 300;
@@ -42,6 +43,7 @@ function decode(part: string): string {
 
 export const OVERVIEW = "#/";
 export const EVENTS = "#/events";
+export const RESERVATIONS = "#/reservations";
 
 export function incident(id: string): string {
   return `#/incident/${encode(id)}`;

@@ -14,6 +14,7 @@ export interface Status {
   kernel?: string;
   health?: Health;
   reasons: string[];
+  level?: LevelLine;
   memory: Memory;
   swap: Swap;
   cpu: Cpu;
@@ -30,6 +31,15 @@ export interface Report extends Status {
   recent?: Recent;
   measured?: number;
   workloads: Line[];
+}
+
+export interface LevelLine {
+  level?: number;
+  at_least: number;
+  name?: string;
+  factor?: number;
+  admits_priority?: number;
+  reasons: string[];
 }
 
 export interface Memory {
@@ -101,6 +111,7 @@ export interface GpuLine {
   memory_free_bytes?: number;
   memory_reserved_bytes?: number;
   memory_used_ratio?: number;
+  level?: number;
   utilization_ratio?: number;
   memory_utilization_ratio?: number;
   temperature_celsius?: number;
@@ -278,6 +289,47 @@ export interface Points {
   min: (number | null)[];
   mean: (number | null)[];
   max: (number | null)[];
+}
+
+export interface Reservations {
+  time: number;
+  reservations: Reservation[];
+  waiting: Reservation[];
+}
+
+export interface Reservation {
+  id: number;
+  state: string;
+  workload: string;
+  uid: number;
+  owner: LeaseOwner;
+  unit?: string;
+  priority: number;
+  evictable?: boolean;
+  resources: ReservationPart[];
+  age_seconds: number;
+  ends_in_seconds?: number;
+  idle_seconds: number;
+  orphans?: Orphan[];
+}
+
+export interface LeaseOwner {
+  process?: Record<string, unknown>;
+  cgroup?: Record<string, unknown>;
+}
+
+export interface ReservationPart {
+  resource: string;
+  of?: string;
+  amount: number;
+  used?: number;
+}
+
+export interface Orphan {
+  pid: number;
+  cgroup?: string;
+  gpu: string;
+  bytes?: number;
 }
 
 export interface Problem {

@@ -9,9 +9,8 @@ mod way;
 
 pub use book::Claimed;
 
-use crate::amount;
 use crate::lease::verdict::INSUFFICIENT;
-use crate::lease::{Caller, Decision, Line, Priority, Verdict, Want, Way};
+use crate::lease::{Caller, Decision, Line, Priority, Verdict, Want, Way, words};
 use crate::need::Need;
 use crate::view::View;
 
@@ -178,23 +177,12 @@ fn reason(verdict: &Verdict) -> String {
 
 /// A resource as it is called in a sentence.
 pub fn name(line: &Line) -> String {
-    match (line.resource.as_str(), &line.of) {
-        ("VRAM", Some(gpu)) => format!("memory of GPU {gpu}"),
-        ("disk", Some(path)) => format!("room on {path}"),
-        ("slot", Some(slot)) => format!("slot {slot}"),
-        ("network", Some(device)) => format!("network ({device})"),
-        (other, _) => other.to_owned(),
-    }
+    words::name(&line.resource, line.of.as_deref())
 }
 
 /// An amount in the unit of its resource.
 pub fn amount_of(line: &Line, amount: u64) -> String {
-    match line.resource.as_str() {
-        "CPU" => format!("{:.1} CPUs", amount as f64 / 1000.0),
-        "network" => format!("{:.1} Gbit/s", amount as f64 / 1e9),
-        "slot" => format!("{amount} {}", if amount == 1 { "place" } else { "places" }),
-        _ => amount::bytes(amount),
-    }
+    words::amount(&line.resource, amount)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::level::Level;
 use crate::statistic::gpu::{METHODS, REASONS, Statistic};
 use crate::view::View;
 use crate::view::gpu::Gpu;
@@ -43,6 +44,10 @@ pub struct GpuLine {
     /// Used memory as a share (0 to 1) of used and free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_used_ratio: Option<f64>,
+    /// How degraded its memory is, from 0 (normal) to 4 (critical), without what model servers hold on purpose; absent while it is not
+    /// known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<u8>,
     /// Share (0 to 1) of the driver's last sampling period in which anything ran on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub utilization_ratio: Option<f64>,
@@ -138,6 +143,7 @@ impl GpuLine {
             memory_free_bytes: get(MemoryFree),
             memory_reserved_bytes: get(MemoryReserved),
             memory_used_ratio: held.filter(|(_, all)| *all > 0).map(|(used, all)| used as f64 / all as f64),
+            level: view.level.gpus.get(&gpu.device.uuid).and_then(|it| it.standing.level).map(Level::number),
             utilization_ratio: percent(Utilization),
             memory_utilization_ratio: percent(MemoryUtilization),
             temperature_celsius: get(Temperature).map(|degrees| degrees as f64),

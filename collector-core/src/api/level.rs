@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::lease::Priority;
 use crate::level::Level;
 use crate::view::View;
 use crate::view::level::{GpuLevel, Resource, STALLED_CRITICAL, STALLED_RAISES, Standing};
@@ -17,6 +18,10 @@ pub struct HostLevel {
     /// What counts for it, each against its limit.
     pub resources: Vec<LimitLine>,
     pub pressure: PressureLine,
+    /// Above this share of the host's memory only work of priority 2 (normal) and above starts; absent if none is set for hosts of this
+    /// size (`[[level.target]]`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_target_ratio: Option<f64>,
     /// Each concerns only what starts on that GPU.
     pub gpus: Vec<GpuLevelLine>,
     /// What is missing. Without memory or a filesystem the level is not known.
@@ -46,7 +51,7 @@ pub struct LevelLine {
     pub since: Option<u64>,
     /// How long it holds after the numbers have fallen.
     pub hold_seconds: f64,
-    /// Why it is above 0, the most severe first.
+    /// Why it is above 0, the most severe first; and that the memory is above its target.
     #[serde(default)]
     pub reasons: Vec<String>,
 }
@@ -127,7 +132,8 @@ impl HostLevel {
         gpus.sort_by(|one, other| (one.gpu.len(), &one.gpu).cmp(&(other.gpu.len(), &other.gpu)));
         HostLevel {
             time: view.time,
-            standing: LevelLine::of(&levels.host, levels.reasons()),
+            standing: LevelLine::host(view),
+            memory_target_ratio: view.memory_target(),
             resources: resources.collect(),
             pressure: PressureLine {
                 memory_stalled_ratio: levels.stalled,
@@ -141,7 +147,18 @@ impl HostLevel {
 }
 
 impl LevelLine {
-    pub(super) fn of(standing: &Standing, reasons: Vec<String>) -> LevelLine {
+    /// Of the host.
+    pub(super) fn host(view: &View) -> LevelLine {
+        let mut line = LevelLine::of(&view.level.host, view.level.reasons());
+        if let Some(why) = view.above_target(0) {
+            let normal = u8::from(Priority::Normal);
+            line.admits_priority = line.admits_priority.map(|least| least.max(normal));
+            line.reasons.push(why);
+        }
+        line
+    }
+
+    fn of(standing: &Standing, reasons: Vec<String>) -> LevelLine {
         let level = standing.level;
         LevelLine {
             level: level.map(Level::number),
@@ -177,6 +194,7 @@ mod tests {
     use super::*;
     use crate::engine::Engine;
     use crate::engine::test::start;
+    use crate::level::{Limits, Target};
     use crate::sample::{Reading, Sample};
     use crate::statistic::host::{Statistic, Values};
 
@@ -202,6 +220,28 @@ mod tests {
         assert_eq!((resources[0].resource.as_str(), resources[0].level), ("memory", Some(2)));
         assert_eq!((resources[1].resource.as_str(), resources[1].used_ratio), ("cpu", None));
         assert_eq!(not_known.len(), 2, "{not_known:?}");
+    }
+
+    #[test]
+    fn above_its_target_a_host_of_level_0_admits_normal_priority_and_above() {
+        let targets = vec![Target { from: 100, gpu: Some(false), memory: 0.5 }];
+        let limits = Limits { targets, ..Limits::default() };
+        let of = |available: u64| {
+            let mut engine = Engine::new();
+            let values = Values::from_iter([(Statistic::MemoryTotal, 100), (Statistic::MemoryAvailable, available)]);
+            for reading in
+                [Reading::Start(start()), Reading::Host(values), Reading::Level(limits.clone()), Reading::Tick]
+            {
+                engine.apply(&Sample { time: 5, reading });
+            }
+            HostLevel::of(engine.view())
+        };
+        let above = of(40);
+        assert_eq!((above.standing.level, above.standing.admits_priority), (Some(0), Some(2)));
+        assert_eq!(above.standing.reasons, ["memory is 60 % used, above the target of 50 %"]);
+        let below = of(60);
+        assert_eq!((below.memory_target_ratio, below.standing.admits_priority), (Some(0.5), Some(0)));
+        assert_eq!(below.standing.reasons, [""; 0]);
     }
 
     #[test]

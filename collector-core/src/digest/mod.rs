@@ -14,6 +14,7 @@ mod html;
 mod markdown;
 mod page;
 mod picture;
+mod start;
 mod summary;
 mod text;
 mod words;
@@ -35,6 +36,7 @@ use gap::Record;
 pub use html::html;
 pub use markdown::markdown;
 pub use page::page;
+pub use start::Starts;
 pub use text::text;
 
 /// What a period had.
@@ -50,6 +52,7 @@ pub struct Digest {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events_from: Option<u64>,
     pub host: Figures,
+    pub starts: Starts,
     pub gpus: Vec<card::Figures>,
     /// Those with the highest peaks first.
     pub workloads: Vec<Figures>,
@@ -133,6 +136,7 @@ impl Digest {
             record: Record::of((from, to), material),
             events_from: material.events_from,
             host: Figures::of(&material.host),
+            starts: Starts::of(&material.counts),
             gpus: card::figures(&material.cards, &material.counts),
             workloads,
             kills: events.iter().map(|event| event.killed).sum(),

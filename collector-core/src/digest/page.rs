@@ -6,7 +6,7 @@ use super::draw::{Setting, chart, curve, memory_chart, period, share};
 use super::gap::Record;
 use super::words::{UNKNOWN, bytes, cpus, duration, plain, plural, shown};
 use super::zone::Zone;
-use super::{Count, Digest, gpu, summary, workload};
+use super::{Count, Digest, gpu, start, summary, workload};
 use crate::amount::percent;
 
 /// At most this many are listed.
@@ -27,6 +27,7 @@ pub fn page(digest: &Digest, setting: &Setting) -> Vec<Block> {
     blocks.push(Block::Findings(findings));
     host(&mut blocks, digest, zone);
     gpu::gpus(&mut blocks, digest, zone);
+    start::starts(&mut blocks, &digest.starts);
     workload::workloads(&mut blocks, digest, setting);
     incidents(&mut blocks, digest, zone);
     alerts(&mut blocks, digest);

@@ -17,6 +17,7 @@ mod level;
 mod oom;
 mod pressure;
 mod reclaim;
+mod start;
 #[cfg(test)]
 pub(crate) mod test;
 mod transfer;
@@ -160,7 +161,10 @@ macro_rules! fold {
                         let changes = level::tick(level, view, time);
                         outcomes.extend(changes.into_iter().map(|change| Outcome::Level(Box::new(change))));
                         outcomes.extend(history.map(|quarter| Outcome::History(Box::new(quarter))));
-                        outcomes.extend(lease::tick(view, time));
+                        let leases = lease::tick(view, time);
+                        start::count(view, &leases);
+                        outcomes.extend(leases);
+                        view.starts.tick(time, view.level.host.level, view.leases.held.values());
                     }
                     Reading::Probe(probe) => view.coverage.probe(probe),
                     Reading::Lost(lost) => view.coverage.lose(lost.stage, lost.count),
@@ -202,8 +206,15 @@ macro_rules! fold {
                     $(Reading::$Counted(reading) => {
                         view.workloads.charge(reading.cgroup).counted.$counted.add(&reading.counts);
                     })*
-                    Reading::Request(request) => outcomes = lease::request(view, time, request),
-                    Reading::Lease(kept) => outcomes = lease::kept(view, time, kept),
+                    Reading::Request(request) => {
+                        outcomes = lease::request(view, time, request);
+                        start::count(view, &outcomes);
+                    }
+                    Reading::Lease(kept) => {
+                        outcomes = lease::kept(view, time, kept);
+                        start::count(view, &outcomes);
+                    }
+                    Reading::Level(limits) => view.level.limit(limits),
                     // Handled with the alerts.
                     Reading::Restored(_) => {}
                 }

@@ -9,6 +9,7 @@ pub mod priority;
 pub mod request;
 pub mod verdict;
 pub mod want;
+pub mod words;
 
 pub use answer::{Answer, Body, Change, Circuit, Granted, Reservation, Step};
 pub use ask::{Ask, Claim, Ended, OwnerName};

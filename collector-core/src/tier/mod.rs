@@ -1,7 +1,7 @@
 //! How long the history keeps what, and how finely. Data only: knows neither where a tier is stored nor who reads it.
 
 mod code;
-mod rare;
+pub mod rare;
 
 use std::sync::Arc;
 

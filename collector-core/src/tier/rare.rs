@@ -77,6 +77,37 @@ pub enum Rare {
     EccCorrected(Arc<str>),
     EccUncorrected(Arc<str>),
     PcieReplay(Arc<str>),
+    /// A start that was granted, after a wait in this [`wait`] bucket.
+    Granted(u8),
+    /// A start that was refused, for want of one of [`REFUSED`].
+    Refused(&'static str),
+    /// A second in which the host had this level; none: it was not known.
+    Level(Option<u8>),
+    /// The most that was reserved at one time, of one of [`PEAKS`]. Two of one quarter are one: the larger.
+    Peak(&'static str),
+}
+
+/// What starts are refused for: a resource, what is not known, or what holds back although there is room (the level, a share, failures).
+pub const REFUSED: [&str; 9] =
+    ["host memory", "page cache", "VRAM", "disk", "CPU", "network", "slot", "not known", "held back"];
+/// Bytes of two resources, and a number.
+pub const PEAKS: [&str; 3] = ["host memory", "VRAM", "reservations"];
+
+/// Buckets of a wait: 0 is no wait; each of the others reaches a quarter of an octave further, from a tenth of a second on.
+pub mod wait {
+    /// The last reaches over a day.
+    pub const LAST: u8 = 80;
+
+    /// The bucket of a wait in nanoseconds.
+    pub fn bucket(ns: u64) -> u8 {
+        let octaves = (ns as f64 / 1e8).log2();
+        if ns == 0 { 0 } else { (4.0 * octaves).ceil().clamp(1.0, LAST.into()) as u8 }
+    }
+
+    /// The longest wait of a bucket, in seconds.
+    pub fn seconds(bucket: u8) -> f64 {
+        if bucket == 0 { 0.0 } else { 0.1 * (f64::from(bucket) / 4.0).exp2() }
+    }
 }
 
 impl Rare {
@@ -89,6 +120,11 @@ impl Rare {
             Rare::EccCorrected(gpu) => (gpu, "ecc corrected".to_owned()),
             Rare::EccUncorrected(gpu) => (gpu, "ecc uncorrected".to_owned()),
             Rare::PcieReplay(gpu) => (gpu, "pcie replay".to_owned()),
+            Rare::Granted(bucket) => ("", format!("granted {bucket}")),
+            Rare::Refused(what) => ("", format!("refused {what}")),
+            Rare::Level(Some(level)) => ("", format!("level {level}")),
+            Rare::Level(None) => ("", "level unknown".to_owned()),
+            Rare::Peak(what) => ("", format!("peak {what}")),
         }
     }
 
@@ -103,6 +139,11 @@ impl Rare {
             ("ecc", "corrected") => Rare::EccCorrected(gpu()),
             ("ecc", "uncorrected") => Rare::EccUncorrected(gpu()),
             ("pcie", "replay") => Rare::PcieReplay(gpu()),
+            ("granted", bucket) => Rare::Granted(bucket.parse().ok().filter(|bucket| *bucket <= wait::LAST)?),
+            ("refused", what) => Rare::Refused(REFUSED.into_iter().find(|known| *known == what)?),
+            ("level", "unknown") => Rare::Level(None),
+            ("level", level) => Rare::Level(Some(level.parse().ok().filter(|level| *level <= 4)?)),
+            ("peak", what) => Rare::Peak(PEAKS.into_iter().find(|known| *known == what)?),
             _ => return None,
         })
     }
@@ -117,12 +158,22 @@ mod tests {
         let gpu = || Arc::from("GPU-a");
         let gpus =
             [Rare::Xid(gpu(), 79), Rare::EccCorrected(gpu()), Rare::EccUncorrected(gpu()), Rare::PcieReplay(gpu())];
-        for rare in Stage::ALL.map(Rare::Lost).into_iter().chain(gpus).chain([Rare::Start]) {
+        let starts =
+            [Rare::Start, Rare::Granted(0), Rare::Granted(wait::LAST), Rare::Level(None), Rare::Level(Some(4))];
+        let starts = starts.into_iter().chain(REFUSED.map(Rare::Refused)).chain(PEAKS.map(Rare::Peak));
+        for rare in Stage::ALL.map(Rare::Lost).into_iter().chain(gpus).chain(starts) {
             let (gpu, what) = rare.key();
             assert_eq!(Rare::parse(gpu, &what), Some(rare.clone()), "{what}");
         }
-        for what in ["", "xid", "xid x", "lost nowhere", "something new"] {
+        for what in ["", "xid", "xid x", "lost nowhere", "level 5", "granted 81", "refused a", "peak", "something new"]
+        {
             assert_eq!(Rare::parse("GPU-a", what), None, "{what}");
+        }
+        for (ns, most) in
+            [(0, 0.0), (1, 0.12), (100_000_000, 0.12), (5_000_000_000, 5.9), (86_400_000_000_000, 102_761.0)]
+        {
+            let seconds = wait::seconds(wait::bucket(ns));
+            assert!(seconds * 1e9 >= ns as f64 && seconds <= most, "{ns}: {seconds}");
         }
         assert!(Figure::ALL.iter().enumerate().all(|(index, figure)| *figure as usize == index));
     }

@@ -13,6 +13,7 @@ pub mod lease;
 pub mod level;
 pub mod number;
 pub mod reservation;
+pub mod start;
 pub mod workload;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use incident::Incidents;
 use lease::Leases;
 use level::Levels;
 use number::{Known, Number};
+use start::Starts;
 use workload::{OTHER, Unseen, Workload, Workloads};
 
 #[derive(Clone, Debug, Default)]
@@ -52,6 +54,8 @@ pub struct View {
     pub incidents: Incidents,
     /// What is reserved, and who waits.
     pub leases: Leases,
+    /// What of starts and levels the history on disk does not have yet.
+    pub starts: Starts,
     /// The history of the host; that of each workload is in its track.
     pub history: History,
     /// Recent changes.
@@ -112,6 +116,8 @@ impl View {
         if quarter.is_some() {
             counts.extend(self.coverage.uncounted());
             self.coverage.count();
+            counts.extend(self.starts.uncounted());
+            self.starts.forget();
         }
         let time = quarter.or(self.history.quarter_begun())?;
         Some(Quarter { time, entries, cards, counts }).filter(|quarter| !quarter.is_empty())
@@ -133,6 +139,7 @@ impl View {
         let entries: Vec<Entry> = self.workloads.history_left().chain(host).collect();
         let (cards, mut counts) = self.gpus.rest();
         counts.extend(self.coverage.uncounted());
+        counts.extend(self.starts.uncounted());
         Some(Quarter { time, entries, cards, counts }).filter(|quarter| !quarter.is_empty())
     }
 

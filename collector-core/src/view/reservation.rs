@@ -2,9 +2,8 @@
 
 use super::View;
 use super::lease::place;
-use crate::amount;
 use crate::lease::answer::Part;
-use crate::lease::{Lease, Owner, Reservation, State};
+use crate::lease::{Lease, Owner, Reservation, State, words};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -62,13 +61,11 @@ pub(crate) fn parts(lease: &Lease) -> Vec<Part> {
 /// What it has, in a few words.
 pub(crate) fn wanted(lease: &Lease) -> String {
     let one = |part: &Part| {
-        let amount = match part.resource.as_str() {
-            "CPU" => format!("{:.1} CPUs", part.amount as f64 / 1000.0),
-            "network" => format!("{:.1} Gbit/s", part.amount as f64 / 1e9),
-            "slot" => format!("{} of slot", part.amount),
-            other => format!("{} of {other}", amount::bytes(part.amount)),
-        };
-        part.of.as_ref().map_or_else(|| amount.clone(), |of| format!("{amount} {of}"))
+        let amount = words::amount(&part.resource, part.amount);
+        match part.resource.as_str() {
+            "CPU" => amount,
+            resource => format!("{} {amount}", words::name(resource, part.of.as_deref())),
+        }
     };
     parts(lease).iter().map(one).collect::<Vec<_>>().join(", ")
 }

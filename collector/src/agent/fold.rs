@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use collector_core::engine::Engine;
 use collector_core::lease::{Answer, Asked, Body, Kept, Limits};
+use collector_core::level;
 use collector_core::outcome::Outcome;
 use collector_core::rule::Rules;
 use collector_core::sample::{Reading, Sample};
@@ -133,6 +134,13 @@ impl Fold {
     /// Decides requests that wait; some at a time, so that they hold up nothing else.
     pub fn request_some(&mut self, requests: &mut mpsc::UnboundedReceiver<Incoming>) {
         std::iter::from_fn(|| requests.try_recv().ok()).take(REQUESTS).for_each(|request| self.request(request));
+    }
+
+    /// Goes on within other limits. What was granted stays; what waits is looked at again at the next tick.
+    pub fn limit(&mut self, level: level::Limits, leases: Limits) {
+        let time = clock::unix_ns();
+        let readings = [Reading::Level(level), Reading::Lease(Kept::Limits(leases))];
+        readings.into_iter().for_each(|reading| self.apply(Sample { time, reading }));
     }
 
     /// Goes on with other rules; what they no longer have resolves.

@@ -7,22 +7,24 @@ use tokio::sync::oneshot;
 
 use super::fold::Fold;
 use super::options::{Options, Read};
+use super::request::Intake;
 use crate::config::Config;
 use crate::config::load::Effective;
-use crate::config::setting::SETTINGS;
-use crate::deliver::target::{self, Target};
-use crate::exposure;
+use crate::config::setting::{SETTINGS, Setting};
 use crate::http::access::Access;
+use crate::review::Review;
 use crate::service::Manager;
 
 /// Settings that take effect at once, besides rules and the URLs, secrets and certificates of receivers; that are only checked, or read
 /// by others than the agent; and the profile, whose settings are compared one by one.
-const LIVE: [&str; 5] = ["log.level", "profile", "need.memory", "need.reserved", "guard.no_agent"];
+const LIVE: [&str; 4] = ["log.level", "profile", "need.memory", "need.reserved"];
+/// Sections of which the same is true.
+const LIVE_SECTIONS: [&str; 3] = ["level", "admission", "guard"];
 
 /// What was read.
 pub struct Renewed {
     effective: Effective,
-    targets: Vec<Target>,
+    review: Review,
 }
 
 pub struct Reload {
@@ -31,13 +33,14 @@ pub struct Reload {
     /// The configuration that the agent started with: what needs a restart is still as it says.
     started: Effective,
     access: Arc<Access>,
+    intake: Arc<Intake>,
     pending: Option<oneshot::Receiver<Result<Renewed, String>>>,
 }
 
 impl Reload {
-    pub fn new(options: &Options, effective: &Effective, access: Arc<Access>) -> Reload {
+    pub fn new(options: &Options, effective: &Effective, access: Arc<Access>, intake: Arc<Intake>) -> Reload {
         let Options { read, log, .. } = options.clone();
-        Reload { read, log, started: effective.clone(), access, pending: None }
+        Reload { read, log, started: effective.clone(), access, intake, pending: None }
     }
 
     /// Begins to read, on a thread of its own: the disk may hang.
@@ -70,17 +73,24 @@ impl Reload {
 
     pub fn apply(&mut self, read: Result<Renewed, String>, fold: &mut Fold, manager: &Manager) {
         match read {
-            Ok(Renewed { effective, targets }) => {
+            Ok(Renewed { effective, review }) => {
+                if let Some(log) = self.log {
+                    log(&effective.config);
+                }
+                review.log();
                 let restart = needs_restart(&self.started, &effective);
                 if !restart.is_empty() {
                     tracing::warn!("changed, but needs a restart of the agent: {}", restart.join(", "));
                 }
-                if let Some(log) = self.log {
-                    log(&effective.config);
-                }
+                let Review { targets, level, leases, high, .. } = review;
+                self.intake.allow(high);
+                fold.limit(level, leases);
                 fold.replace_rules(effective.rules.clone());
                 fold.renew(targets);
-                tracing::info!("the configuration was read again: rules, receivers and the level of the log apply now");
+                tracing::info!(
+                    "the configuration was read again: rules, receivers, limits of [level], [admission] and [guard], and the level of \
+                     the log apply now"
+                );
             }
             Err(why) => tracing::error!("SIGHUP: the configuration stays as it was: {why}"),
         }
@@ -90,17 +100,18 @@ impl Reload {
 
 fn renewed(read: &Read, access: &Access) -> Result<Renewed, String> {
     let effective = read().map_err(|failure| failure.to_string())?;
-    let targets = target::targets(&effective.config).map_err(|error| format!("{error:#}"))?;
-    exposure::warnings(&effective, access).iter().for_each(|warning| tracing::warn!("{warning}"));
-    Ok(Renewed { effective, targets })
+    let review = Review::of(&effective, access).map_err(|error| format!("{error:#}"))?;
+    Ok(Renewed { effective, review })
 }
 
 /// What has changed and is not applied.
 fn needs_restart(before: &Effective, now: &Effective) -> Vec<String> {
-    let differs = |setting: &&_| {
-        let setting: &crate::config::setting::Setting = setting;
-        !LIVE.contains(&setting.key) && setting.kind.show(&before.config) != setting.kind.show(&now.config)
+    let is_live = |setting: &Setting| {
+        let section = setting.section().0;
+        LIVE.contains(&setting.key) || section.is_some_and(|section| LIVE_SECTIONS.contains(&section))
     };
+    let differs =
+        |setting: &&Setting| !is_live(setting) && setting.kind.show(&before.config) != setting.kind.show(&now.config);
     let settings = SETTINGS.iter().filter(differs).map(|setting| setting.key.to_owned());
     let receivers = |effective: &Effective| {
         let sinks = &effective.config.sink;
@@ -133,6 +144,13 @@ mod tests {
         let first = read(&format!("tick = \"1s\"\n{}", hook("http://a.example.com/")));
         let live = read(&format!("tick = \"1s\"\nlog.level = \"debug\"\n{}", hook("http://b.example.com/")));
         assert_eq!(needs_restart(&first, &live), [""; 0]);
+        // What the fold loop, requests and verbs take over, or only check-config looks at.
+        let limits = read(&format!(
+            "tick = \"1s\"\nadmission.slots = [\"a\"]\nlevel.memory_limit = 0.5\nguard.starts = 1\n[[pool]]\nname = \"p\"\n\
+             memory = \"1G\"\n[[model]]\nname = \"m\"\nmemory = \"1G\"\n[[level.target]]\nmemory = 0.5\n{}",
+            hook("http://a.example.com/")
+        ));
+        assert_eq!(needs_restart(&first, &limits), [""; 0]);
         let other = read(&format!(
             "tick = \"2s\"\nhost = \"b\"\n{}",
             hook("http://a.example.com/").replace("hook\"", "other\"")

@@ -12,7 +12,6 @@ use collector_core::rate::{Bucket, Rates};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
-use crate::confine::user;
 use crate::http::{Client, Requests};
 use crate::mutex::lock;
 use crate::source::lease::place::Places;
@@ -36,45 +35,36 @@ pub struct Intake {
     next: AtomicU64,
     places: Places,
     /// Users who may ask for a high priority.
-    high: Vec<u32>,
+    high: Mutex<Vec<u32>>,
     /// The agent's own.
     own: u32,
     rates: Mutex<Rates>,
 }
 
 impl Intake {
-    pub fn new(places: Places, high: &[String]) -> (Intake, mpsc::UnboundedReceiver<Incoming>) {
+    /// `high`: users who may ask for a high priority.
+    pub fn new(places: Places, high: Vec<u32>) -> (Intake, mpsc::UnboundedReceiver<Incoming>) {
         let (sender, requests) = mpsc::unbounded_channel();
-        let known = |name: &String| {
-            let uid = user::number(name);
-            if uid.is_none() {
-                tracing::warn!("admission.high_priority: there is no user {name} here");
-            }
-            uid
-        };
         let intake = Intake {
             sender,
             next: AtomicU64::new(1),
             places,
-            high: high.iter().filter_map(known).collect(),
+            high: Mutex::new(high),
             own: rustix::process::geteuid().as_raw(),
             rates: Mutex::new(Rates::new(RATE)),
         };
         (intake, requests)
     }
 
-    fn caller(&self, uid: u32) -> Caller {
-        let privileged = uid == 0 || uid == self.own;
-        Caller { uid, privileged, high: privileged || self.high.contains(&uid), ..Caller::default() }
+    /// From now on these users may ask for a high priority.
+    pub fn allow(&self, high: Vec<u32>) {
+        *lock(&self.high) = high;
     }
 
-    /// The same, where its work will be.
-    fn placed(&self, caller: Caller, place: Result<Option<String>, String>) -> Caller {
-        let found = place.and_then(|cgroup| Ok((self.places.ceilings(cgroup.as_deref())?, cgroup)));
-        match found {
-            Ok((ceilings, cgroup)) => Caller { cgroup, ceilings, ..caller },
-            Err(why) => Caller { missing: Some(why), ..caller },
-        }
+    fn caller(&self, uid: u32) -> Caller {
+        let privileged = uid == 0 || uid == self.own;
+        let high = privileged || lock(&self.high).contains(&uid);
+        Caller { uid, privileged, high, ..Caller::default() }
     }
 
     /// An owner that the caller may name, its cgroup, and how old it is, in nanoseconds.
@@ -158,7 +148,7 @@ impl Requests for Intake {
             return Err(Problem::new(429, format!("user {} asks too often", client.uid)));
         }
         let (caller, asked) = match wanted {
-            Wanted::Admit(ask) => (self.placed(caller, self.places.of(client.pid)), Asked::Admit(*ask)),
+            Wanted::Admit(ask) => (self.places.locate(caller, self.places.of(client.pid)), Asked::Admit(*ask)),
             Wanted::Claim(claim) => {
                 let (owner, cgroup, _) = self.owner(client, &caller, claim.owner.clone())?;
                 let used = self.used(&caller, &owner);
@@ -166,7 +156,7 @@ impl Requests for Intake {
                     None => self.places.of(client.pid),
                     cgroup => Ok(cgroup),
                 };
-                (self.placed(caller, place), Asked::Claim { claim: *claim, owner, used })
+                (self.places.locate(caller, place), Asked::Claim { claim: *claim, owner, used })
             }
             Wanted::Own(id, name) => {
                 let (owner, cgroup, age) = self.owner(client, &caller, Some(name))?;

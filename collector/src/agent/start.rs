@@ -6,9 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use collector_core::engine::Engine;
-use collector_core::lease;
 use collector_core::pressure::{self, Refused, Stall, Trigger};
 use collector_core::sample::{ProbeState, Reading, Sample};
 use collector_core::stage::Stage;
@@ -28,19 +27,18 @@ use super::round::Round;
 use super::snapshot::{self, Ask, Beside};
 use crate::clock;
 use crate::config::Config;
-use crate::config::contradiction::{contradictions, host_memory};
 use crate::config::load::Effective;
 use crate::confine::user::{self, User};
 use crate::confine::{self, Allowed};
 use crate::deliver::outbox::{DeliveryHealth, Outbox};
-use crate::deliver::target::{self, Host};
+use crate::deliver::target::Host;
 use crate::deliver::thread::Restored;
 use crate::exit::{Exit, Failure};
 use crate::exposition::Cap;
-use crate::exposure;
 use crate::http::access::Access;
 use crate::http::{self, Address, BindError, Door, Hosts, Listener, PAGE_SHARE, Tally};
 use crate::privilege;
+use crate::review::Review;
 use crate::service::Manager;
 use crate::sink::history::file::Limits;
 use crate::sink::history::thread::{Health, History};
@@ -89,15 +87,10 @@ pub struct Rings {
 /// Must be called within the runtime of the fold loop.
 pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure> {
     let config = &effective.config;
-    let targets = target::targets(config).map_err(|error| Failure::new(Exit::Config, error))?;
     let access = access(config)?;
-    exposure::warnings(effective, &access).iter().for_each(|warning| tracing::warn!("{warning}"));
-    contradictions(effective, host_memory()).iter().for_each(|found| tracing::warn!("{found}"));
-    effective.notes.iter().for_each(|note| tracing::info!("{note}"));
-    let leases = lease::Limits {
-        starts: u32::try_from(config.guard.starts).unwrap_or(u32::MAX),
-        ..config.admission.limits().map_err(|error| Failure::new(Exit::Config, anyhow!(error)))?
-    };
+    let review = Review::of(effective, &access).map_err(|error| Failure::new(Exit::Config, error))?;
+    review.log();
+    let Review { targets, leases, high, .. } = review;
     let started = clock::unix_ns();
     privilege::check()?;
     privilege::lost().for_each(|(capability, cost)| tracing::info!("without {capability}: {cost}"));
@@ -124,8 +117,6 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
     let history = Limits::of(&config.history).map(|limits| History::start(config.journal.dir.clone(), limits));
     let history = history.transpose()?;
-    let reload = Reload::new(options, effective, access.clone());
-
     let engine = Engine::with(effective.rules.clone());
     let (tally, left_out) = (Arc::<Tally>::default(), Arc::<AtomicU64>::default());
     let tick_ns = config.tick.as_nanos() as u64;
@@ -141,8 +132,10 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let (publisher, asks, mut snapshots) = snapshot::channel(tick_ns, beside);
     snapshots.events = outbox.followed.clone();
     let places = Places::new(&Root::new(&config.rootfs), kernel.hierarchies());
-    let (intake, requests) = Intake::new(places, &config.admission.high_priority);
-    snapshots.requests = Some(Arc::new(intake));
+    let (intake, requests) = Intake::new(places, high);
+    let intake = Arc::new(intake);
+    snapshots.requests = Some(intake.clone());
+    let reload = Reload::new(options, effective, access.clone(), intake);
     let (keeper, past) = Keeper::start(config.journal.dir.clone())?;
     let kept_leases = Leases::new(Some(keeper));
     let hosts = hosts(config, &host.name);

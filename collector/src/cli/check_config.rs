@@ -2,12 +2,10 @@
 
 use super::settings::Settings;
 use crate::config::catalogue::TABLES;
-use crate::config::contradiction::{contradictions, host_memory};
 use crate::config::load::{DEFAULT_FILE, Effective};
 use crate::config::setting::SETTINGS;
-use crate::deliver::target;
 use crate::exit::{Exit, Failure};
-use crate::exposure;
+use crate::review::Review;
 
 /// Check the configuration and print every value with its origin
 ///
@@ -57,15 +55,9 @@ pub fn text(effective: &Effective) -> String {
 pub fn run(args: &CheckConfigArgs) -> Result<(), Failure> {
     let effective = args.settings.load()?;
     let access = crate::agent::access(&effective.config)?;
-    target::targets(&effective.config).map_err(|error| Failure::new(Exit::Config, error))?;
-    let warnings = exposure::warnings(&effective, &access);
-    let found = contradictions(&effective, host_memory());
-    let warnings: String = warnings
-        .iter()
-        .chain(&found)
-        .chain(&effective.notes)
-        .map(|warning| format!("# WARNING: {warning}\n"))
-        .collect();
+    let Review { warnings, notes, .. } =
+        Review::of(&effective, &access).map_err(|error| Failure::new(Exit::Config, error))?;
+    let warnings: String = warnings.iter().chain(&notes).map(|warning| format!("# WARNING: {warning}\n")).collect();
     super::print(&(warnings + &text(&effective)))
 }
 

@@ -10,7 +10,7 @@ use collector_core::text::shown_json;
 
 use super::direct::Direct;
 use super::settings::Settings;
-use super::sheet::{Column, Line, Paint, bar, right, table};
+use super::sheet::{Column, Line, Paint, UNKNOWN, bar, right, table};
 use super::state::alarm;
 use super::terminal::{self, colour};
 use crate::client::{Client, is_forbidden};
@@ -32,6 +32,7 @@ const APART: Duration = Duration::from_millis(200);
 #[command(after_long_help = "Columns:
   GPU        number and model; MIG devices have the GPU's number and their own, such as 0:1
   MEMORY     used memory as a share of what can be used, and in bytes
+  LEVEL      how degraded its memory is, 0 to 4 (headroom level)
   BUSY       share of the driver's last sampling period in which anything ran
   TEMP       temperature
   PCIE       share of the link used to the GPU and from it, as negotiated now
@@ -120,6 +121,11 @@ pub fn rows(head: &str, gpus: &[GpuLine], alerts: &[Alert], width: usize) -> Vec
         Column::text(head, gpus, |gpu| (Paint::Plain, format!("{} {}", gpu.gpu, gpu.model.replace("NVIDIA ", "")))),
         Column::text("MEMORY", gpus, share),
         Column::number("USED", gpus, used),
+        Column::text("LEVEL", gpus, |gpu| match gpu.level {
+            Some(0) => (Paint::Plain, "0".to_owned()),
+            Some(level) => (super::level::paint(Some(level)), level.to_string()),
+            None => (Paint::Plain, UNKNOWN.to_owned()),
+        }),
         Column::number("BUSY", gpus, |gpu| gpu.utilization_ratio.map(percent)),
         Column::number("TEMP", gpus, |gpu| gpu.temperature_celsius.map(|degrees| format!("{degrees} °C"))),
         Column::number("PCIE", gpus, traffic),

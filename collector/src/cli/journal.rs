@@ -3,16 +3,17 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::thread::sleep;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use collector_core::alert::{Alert, State};
 use collector_core::incident::Incident;
 use collector_core::text::{shown, shown_json};
 use serde::Serialize;
-use serde_json::Value;
 
+use super::pick::{Pick, workload};
 use super::print;
+use super::sentence::sentence;
 use super::settings::Settings;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
@@ -35,6 +36,8 @@ const PAGE: usize = 1000;
     headroom alerts
   List recent alerts, resolved ones included, with the delivery to each receiver:
     headroom alerts --all
+  Those of a workload since this morning:
+    headroom alerts --all --workload docker/vllm --since 2026-11-20T08:00
   Print the names of the firing alerts, for a script:
     headroom alerts --json | jq -r '.[].alert'
 ")]
@@ -42,9 +45,8 @@ pub struct AlertsArgs {
     /// List recent alerts, resolved ones included, and the state of each delivery: pending, delivered, refused or dropped
     #[arg(long)]
     pub all: bool,
-    /// List at most N alerts, the newest
-    #[arg(long, value_name = "N", default_value_t = 100, requires = "all")]
-    pub limit: usize,
+    #[command(flatten)]
+    pub pick: Pick,
     /// Print a JSON array instead of text
     #[arg(long)]
     pub json: bool,
@@ -59,13 +61,14 @@ pub struct AlertsArgs {
 #[command(after_long_help = "Examples:
   List incidents, the newest last:
     headroom incidents
+  Those of the last two hours:
+    headroom incidents --since 2h
   Print the last one with all its evidence:
     headroom incidents --limit 1 --json
 ")]
 pub struct IncidentsArgs {
-    /// List at most N incidents, the newest
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub limit: usize,
+    #[command(flatten)]
+    pub pick: Pick,
     /// Print a JSON array with all evidence instead of text
     #[arg(long)]
     pub json: bool,
@@ -89,9 +92,8 @@ pub struct EventsArgs {
     /// Print new events as they happen, until interrupted
     #[arg(short, long)]
     pub follow: bool,
-    /// List at most N events, the newest
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub limit: usize,
+    #[command(flatten)]
+    pub pick: Pick,
     /// Print one JSON line for each event instead of text
     #[arg(long)]
     pub json: bool,
@@ -118,24 +120,28 @@ pub fn open(config: &Config) -> Result<Reader, Failure> {
 }
 
 pub fn alerts(args: &AlertsArgs, config: &Config) -> Result<(), Failure> {
-    let reader = open(config)?;
+    let (reader, pick) = (open(config)?, &args.pick);
+    let wants = |alert: &Alert| pick.wants(alert.labels.get("workload").map(String::as_str));
     if !args.all {
-        let firing = reader.firing()?;
+        let from = pick.from();
+        let mut firing = reader.firing()?;
+        firing.retain(|alert| alert.fired >= from && wants(alert));
+        firing.drain(..firing.len().saturating_sub(pick.limit));
         if args.json {
             return print(&json(&firing)?);
         }
         return match firing.is_empty() {
             true => print("no alert fires\n"),
-            false => print(&firing.iter().map(|alert| line(alert, alert.started)).collect::<String>()),
+            false => print(&firing.iter().map(|alert| line(alert, alert.started, pick)).collect::<String>()),
         };
     }
-    let stored = reader.alerts(args.limit)?;
+    let stored = reader.alerts_where(pick.from(), pick.limit, wants)?;
     if args.json {
         return print(&json(&stored)?);
     }
     let mut text = String::new();
     for stored in &stored {
-        text += &line(&stored.alert, stored.time);
+        text += &line(&stored.alert, stored.time, pick);
         let deliveries: Vec<_> = stored.deliveries.iter().map(|it| format!("{} {}", it.sink, it.state)).collect();
         if !deliveries.is_empty() {
             let _ = writeln!(text, "{:<32}{}", "", deliveries.join(", "));
@@ -145,21 +151,25 @@ pub fn alerts(args: &AlertsArgs, config: &Config) -> Result<(), Failure> {
 }
 
 pub fn incidents(args: &IncidentsArgs, config: &Config) -> Result<(), Failure> {
-    let incidents = open(config)?.incidents(args.limit)?;
+    let pick = &args.pick;
+    let wants = |incident: &Incident| pick.wants(incident.labels.get("workload").map(String::as_str));
+    let incidents = open(config)?.incidents_where(pick.from(), pick.limit, wants)?;
     if args.json {
         return print(&json(&incidents)?);
     }
     let line = |incident: &Incident| {
         let Incident { id, title, .. } = incident;
-        format!("{}  {id:<16} {:<16} {}\n", time(incident.time), incident.kind.name(), shown(title))
+        format!("{}  {id:<16} {:<16} {}\n", pick.moment(incident.time), incident.kind.name(), shown(title))
     };
     let text: String = incidents.iter().map(line).collect();
     print(if text.is_empty() { "no incident is recorded\n" } else { &text })
 }
 
 pub fn events(args: &EventsArgs, config: &Config) -> Result<(), Failure> {
-    let mut reader = open(config)?;
-    let mut events = reader.last_events(args.limit)?;
+    let (mut reader, pick) = (open(config)?, &args.pick);
+    let from = pick.from();
+    let wants = |event: &Event| event.time >= from && pick.wants(event.what.values().find_map(workload));
+    let mut events = reader.events_where(from, pick.limit, wants)?;
     if events.is_empty() && !args.follow {
         return print(if args.json { "" } else { "no event is recorded\n" });
     }
@@ -167,9 +177,12 @@ pub fn events(args: &EventsArgs, config: &Config) -> Result<(), Failure> {
     loop {
         for event in &events {
             last = last.max(event.id);
+            if !wants(event) {
+                continue;
+            }
             print(&match args.json {
                 true => shown_json(&serde_json::to_string(event).context("write JSON")?).into_owned() + "\n",
-                false => sentence(event),
+                false => told(event, pick),
             })?;
         }
         if !args.follow {
@@ -193,12 +206,7 @@ fn json(value: &impl Serialize) -> anyhow::Result<String> {
     Ok(shown_json(&serde_json::to_string_pretty(value).context("write JSON")?).into_owned() + "\n")
 }
 
-/// `2026-11-21T14:55:13Z`.
-fn time(ns: u64) -> String {
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_nanos(ns)).to_string()
-}
-
-fn line(alert: &Alert, at: u64) -> String {
+fn line(alert: &Alert, at: u64, pick: &Pick) -> String {
     let state = match alert.state {
         State::Firing => alert.severity.label(),
         State::Resolved => "resolved",
@@ -206,55 +214,29 @@ fn line(alert: &Alert, at: u64) -> String {
     let labels: Vec<_> = alert.labels.values().map(String::as_str).collect();
     let of = if labels.is_empty() { String::new() } else { format!(" ({})", labels.join(", ")) };
     // An older version may have written names as they were.
-    shown(&format!("{}  {state:<10}{}{of}: {}", time(at), alert.alert, alert.summary)).into_owned() + "\n"
+    shown(&format!("{}  {state:<10}{}{of}: {}", pick.moment(at), alert.alert, alert.summary)).into_owned() + "\n"
 }
 
-/// An event as one line: its title or summary if it has one, otherwise its fields.
-fn sentence(event: &Event) -> String {
-    let mut text = time(event.time);
+/// An event as one line.
+fn told(event: &Event, pick: &Pick) -> String {
+    let mut text = pick.moment(event.time);
     for (kind, what) in &event.what {
-        let _ = write!(text, "  {kind:<18}");
-        let words = ["title", "summary"].iter().find_map(|name| what.get(name)?.as_str());
-        match words {
-            Some(words) => {
-                let names = ["id", "alert", "state"].iter().filter_map(|name| what.get(name)?.as_str());
-                let _ = write!(text, " {}: {words}", names.collect::<Vec<_>>().join(" "));
-            }
-            None => fields(what, &mut text),
-        }
+        let _ = write!(text, "  {kind:<18} {}", sentence(kind, what));
     }
     shown(&text).into_owned() + "\n"
-}
-
-/// Every field with a value, nested ones included: ` name=value name=value`.
-fn fields(value: &Value, text: &mut String) {
-    let Value::Object(object) = value else { return };
-    for (name, value) in object {
-        match value {
-            Value::Null => {}
-            Value::Object(_) => fields(value, text),
-            Value::Array(items) if items.is_empty() => {}
-            // What has blanks could pass for other fields.
-            Value::String(word) if word.contains([' ', '"', '=']) => {
-                let _ = write!(text, " {name}=\"{}\"", word.replace('"', r#"\""#));
-            }
-            Value::String(word) => drop(write!(text, " {name}={word}")),
-            // The line already begins with the time.
-            Value::Number(_) if name == "time" => {}
-            other => drop(write!(text, " {name}={other}")),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sink::test::alert;
-    use serde_json::json;
+    use serde_json::{Value, json};
+
+    const UTC: Pick = Pick { limit: 100, since: None, workload: None, utc: true };
 
     fn event(what: Value) -> String {
         let Value::Object(what) = what else { panic!("{what}") };
-        sentence(&Event { id: 1, time: 1_700_000_000_000_000_000, what })
+        told(&Event { id: 1, time: 1_700_000_000_000_000_000, what }, &UTC)
     }
 
     #[test]
@@ -277,14 +259,14 @@ mod tests {
         assert_eq!(incident, "2023-11-14T22:13:20Z  incident           i-1: \\x0a\\xc2\\x9b2J\\xe2\\x80\\x8b\n");
         let mut hot = alert("Hot", 1_700_000_000_000_000_000);
         hot.summary = "a\u{1b}]0;b\u{7}".into();
-        assert!(super::line(&hot, hot.fired).ends_with("a\\x1b]0;b\\x07\n"));
+        assert!(super::line(&hot, hot.fired, &UTC).ends_with("a\\x1b]0;b\\x07\n"));
         assert!(super::json(&hot).unwrap().contains(r"a\u001b]0;b\u0007"));
     }
 
     #[test]
     fn an_alert_is_a_line_with_its_label_values() {
         let alert = alert("Hot", 1_700_000_000_000_000_000);
-        assert_eq!(line(&alert, alert.fired), "2023-11-14T22:13:20Z  warning   Hot (w): it is so\n");
+        assert_eq!(line(&alert, alert.fired, &UTC), "2023-11-14T22:13:20Z  warning   Hot (w): it is so\n");
     }
 
     #[test]

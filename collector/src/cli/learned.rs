@@ -6,7 +6,7 @@ use collector_core::learn::{Learned, LearnedNeed};
 use collector_core::text::shown_json;
 use hyper::Method;
 
-use super::lease::ask;
+use super::claim::ask;
 use super::settings::Settings;
 use super::sheet::{Column, Paint, table};
 use super::terminal::{colour, room};

@@ -103,6 +103,10 @@ fn page(level: &HostLevel, width: usize, colour: bool) -> String {
     for gpu in &level.gpus {
         lines.extend(gpu.standing.reasons.iter().map(|why| Line::new(Paint::Plain, format!("GPU {}: {why}", gpu.gpu))));
     }
+    if let Some(target) = level.memory_target_ratio {
+        let text = format!("above {} of the memory only normal priority and above may start", percent(target));
+        lines.push(Line::new(Paint::Dim, text));
+    }
     let missing = level.not_known.iter().chain(level.gpus.iter().flat_map(|gpu| &gpu.not_known));
     lines.extend(missing.map(|what| Line::new(Paint::Yellow, format!("not known: {what}"))));
     lines.iter().map(|line| line.render(width, colour) + "\n").collect()
@@ -113,7 +117,7 @@ pub fn after(line: Line, level: &LevelLine) -> Line {
     let Some(known) = level.level.and_then(|level| Level::try_from(level).ok()) else {
         return line.and(Paint::Yellow, format!("not known, {} or higher", level.at_least));
     };
-    let admits = match usize::from(known.least_priority()) {
+    let admits = match usize::from(level.admits_priority.unwrap_or(known.least_priority())) {
         0 => "every priority may start".to_owned(),
         least if least + 1 == PRIORITIES.len() => format!("only {} priority may start", PRIORITIES[least]),
         least => format!("{} priority and above may start", PRIORITIES[least]),
@@ -122,7 +126,8 @@ pub fn after(line: Line, level: &LevelLine) -> Line {
     line.and(paint(Some(known.number())), format!("{} {}", known.number(), known.name())).and(Paint::Plain, rest)
 }
 
-fn paint(level: Option<u8>) -> Paint {
+/// The colour of a level; of one that is not known, too.
+pub fn paint(level: Option<u8>) -> Paint {
     match level {
         Some(0) => Paint::Green,
         Some(1 | 2) | None => Paint::Yellow,

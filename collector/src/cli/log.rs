@@ -1,15 +1,17 @@
-//! Sends log messages to stderr: as text on a terminal and as JSON elsewhere. Includes messages of the `log` crate, which
-//! aya uses.
+//! Sends log messages to stderr: those of the agent as text on a terminal and as JSON elsewhere, those of a verb as sentences for people.
+//! Includes messages of the `log` crate, which aya uses.
 
 use std::io::{self, IsTerminal, Write, stderr};
 use std::sync::OnceLock;
 
 use anyhow::Context;
 use collector_core::text::{shown, shown_json};
-use tracing::{Dispatch, Level};
+use tracing::{Dispatch, Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, registry, reload};
 
@@ -30,6 +32,17 @@ pub fn start(config: &Config) -> anyhow::Result<()> {
     let (dispatch, filter) = dispatch(config, terminal, terminal && coloured, stderr);
     let _ = FILTER.set(filter);
     dispatch.try_init().context("start logging")
+}
+
+/// Starts saying on stderr what a verb has to say: one sentence a line. Machines read what it prints on stdout.
+pub fn say(config: &Config) -> anyhow::Result<()> {
+    let mut config = config.clone();
+    // Whoever names a format has a reason.
+    if config.log.format != "auto" {
+        return start(&config);
+    }
+    config.log.format = "plain".to_owned();
+    dispatch(&config, false, false, stderr).0.try_init().context("start logging")
 }
 
 /// Goes on with the level of this configuration.
@@ -53,19 +66,45 @@ fn dispatch<W>(config: &Config, terminal: bool, coloured: bool, writer: W) -> (D
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    let plain = config.log.format == "plain";
     let pretty = match config.log.format.as_str() {
-        "pretty" => true,
+        "pretty" | "plain" => true,
         "json" => false,
         _ => terminal,
     };
     let writer = Shown { writer, json: !pretty, coloured };
     let layer = fmt::layer().with_writer(writer).with_ansi(coloured);
     let layer = match pretty {
+        true if plain => layer.with_target(false).event_format(Plain).boxed(),
         true => layer.compact().with_target(false).boxed(),
         false => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
     };
     let (targets, filter) = reload::Layer::new(targets(config));
     (registry().with(targets).with(layer).into(), filter)
+}
+
+/// `headroom: warning: no such thing`: the message alone, with its level if it is a warning or worse.
+struct Plain;
+
+impl<S, N> FormatEvent<S, N> for Plain
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        writer.write_str(match *event.metadata().level() {
+            Level::ERROR => "headroom: error: ",
+            Level::WARN => "headroom: warning: ",
+            _ => "headroom: ",
+        })?;
+        context.field_format().format_fields(writer.by_ref(), event)?;
+        writer.write_str("\n")
+    }
 }
 
 /// Messages name files and errors of users: what could control a terminal is escaped, except for this program's own colours.
@@ -189,6 +228,17 @@ mod tests {
         assert!(people.contains("WARN") && !people.contains('\u{1b}') && !people.contains('{'), "{people:?}");
         let line = written(|config| config.log.format = "json".into(), true, message);
         assert!(serde_json::from_str::<serde_json::Value>(&line).is_ok(), "{line:?}");
+    }
+
+    #[test]
+    fn a_verb_says_sentences_whatever_reads_them() {
+        let messages = || {
+            tracing::info!("asking the host instead");
+            tracing::warn!(file = "a\u{1b}[2J", "there is no journal");
+        };
+        let lines = written(|config| config.log.format = "plain".into(), false, messages);
+        let wanted = "headroom: asking the host instead\nheadroom: warning: there is no journal file=\"a\\u{1b}[2J\"\n";
+        assert_eq!(lines, wanted);
     }
 
     #[test]

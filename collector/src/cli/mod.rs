@@ -1,12 +1,14 @@
 //! The command line: one file for each verb.
 
 pub mod check_config;
+mod claim;
 pub mod completions;
 mod direct;
 pub mod doctor;
 pub mod explain;
 pub mod gpus;
 pub mod guard;
+mod help;
 pub mod journal;
 pub mod learned;
 pub mod lease;
@@ -15,14 +17,17 @@ mod listening;
 pub mod log;
 pub mod man;
 pub mod mcp;
+mod moment;
 #[cfg(test)]
 mod names;
 pub mod need;
+mod pick;
 mod rate;
 pub mod replay;
 pub mod report;
 pub mod rules;
 pub mod run;
+mod sentence;
 pub mod settings;
 mod sheet;
 mod state;
@@ -39,7 +44,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::load::Effective;
 use crate::exit::{Exit, Failure};
@@ -83,7 +88,7 @@ Configuration:
   headroom check-config         every setting, its value and its origin
   headroom rules                every alert rule and its condition
 
-`headroom help VERB` shows flags, examples and exit codes of a verb.
+`headroom help VERB` shows flags, examples and exit codes of a verb; `headroom VERB --help-all` its settings, too.
 "
 )]
 struct Cli {
@@ -124,7 +129,9 @@ enum Verb {
 
 /// Parses the arguments, runs the verb and returns its exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let (command, arguments) = help::asked(command(), std::env::args_os().collect());
+    let parsed = command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return ill_formed(&error),
     };
@@ -159,7 +166,11 @@ fn ill_formed(error: &clap::Error) -> ExitCode {
 /// The exit code.
 fn verb(verb: &Verb) -> Result<u8, Failure> {
     let done = match verb {
-        Verb::Run(args) => run::run(args, &begin(&args.settings)?),
+        Verb::Run(args) => {
+            let effective = args.settings.load()?;
+            log::start(&effective.config)?;
+            run::run(args, &effective)
+        }
         Verb::Replay(args) => replay::run(args, begin(&args.settings)?),
         Verb::Report(args) => report::run(args, &begin(&args.settings)?),
         Verb::Doctor(args) => doctor::run(args, begin(&args.settings)?.config),
@@ -190,10 +201,10 @@ fn verb(verb: &Verb) -> Result<u8, Failure> {
     done.map(|()| Exit::Success.code())
 }
 
-/// Loads the configuration and starts the log.
+/// Loads the configuration, and lets messages be told as sentences.
 fn begin(settings: &Settings) -> Result<Effective, Failure> {
     let effective = settings.load()?;
-    log::start(&effective.config)?;
+    log::say(&effective.config)?;
     Ok(effective)
 }
 

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::{Duration, UNIX_EPOCH};
 use std::{fs, io};
 
 use anyhow::{Context as _, anyhow};
 use collector_core::digest::{Digest, Listed, Material, Setting, compared, html, markdown, page, text};
 
+use super::moment::Moment;
 use super::settings::Settings;
 use super::terminal::{colour, width};
 use super::zone;
@@ -69,13 +69,6 @@ pub struct ReportArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pair(Moment, Moment);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Moment {
-    /// Seconds since the Unix epoch: of UTC, or of local time.
-    seconds: u64,
-    local: bool,
-}
-
 impl FromStr for Pair {
     type Err = String;
 
@@ -83,36 +76,6 @@ impl FromStr for Pair {
         let (one, other) =
             text.split_once("..").ok_or("expected two dates with .. between them, such as 2026-11-17..2026-11-20")?;
         Ok(Pair(one.parse()?, other.parse()?))
-    }
-}
-
-impl FromStr for Moment {
-    type Err = String;
-
-    /// A date, or a date and a time.
-    fn from_str(text: &str) -> Result<Moment, String> {
-        let (clock, local) = text.strip_suffix('Z').map_or((text, true), |clock| (clock, false));
-        let whole = match clock.len() {
-            10 => format!("{clock}T00:00:00Z"),
-            16 => format!("{clock}:00Z"),
-            _ => format!("{clock}Z"),
-        };
-        let time = humantime::parse_rfc3339_weak(&whole)
-            .map_err(|_| format!("{text:?} is not a date: expected one such as 2026-11-20"))?;
-        let seconds = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-        if seconds > u64::MAX / SECOND {
-            return Err(format!("{text:?} is too far away"));
-        }
-        Ok(Moment { seconds, local })
-    }
-}
-
-impl Moment {
-    /// Nanoseconds since the Unix epoch.
-    fn time(self) -> u64 {
-        let of = |seconds: u64| zone::at(seconds).map_or(0, |(ahead, _)| ahead);
-        let ahead = if self.local { of(self.seconds.saturating_add_signed(-of(self.seconds))) } else { 0 };
-        self.seconds.saturating_add_signed(-ahead).saturating_mul(SECOND)
     }
 }
 
@@ -227,11 +190,8 @@ mod tests {
 
     #[test]
     fn two_dates_or_moments_are_a_pair() {
-        let moment = |seconds, local| Moment { seconds, local };
-        assert_eq!("1970-01-02..1970-01-03".parse(), Ok(Pair(moment(86_400, true), moment(172_800, true))));
-        let pair = "1970-01-01T12:00..1970-01-02T00:00:00Z".parse();
-        assert_eq!(pair, Ok(Pair(moment(43_200, true), moment(86_400, false))));
-        assert_eq!(moment(86_400, false).time(), DAY);
+        let Pair(one, other) = "1970-01-01T12:00Z..1970-01-02T00:00:00Z".parse().unwrap();
+        assert_eq!((one.time(), other.time()), (DAY / 2, DAY));
         for wrong in ["", "1970-01-01", "a..b", "1970-01-01..", "1970-01-01..1970-13-01", "1970-01-01ZZ..1970-01-02"] {
             assert!(wrong.parse::<Pair>().is_err(), "{wrong}");
         }

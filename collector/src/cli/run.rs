@@ -12,8 +12,8 @@ use crate::exit::Failure;
 ///
 /// Attaches the eBPF programs, reads counters every tick, serves /metrics, evaluates the alert rules, and writes the
 /// journal. Runs in the foreground until SIGTERM or Ctrl-C, and then detaches everything. SIGHUP makes it read rules,
-/// receivers with their secrets, and the level of the log again; the log names changes that need a restart. Needs root, or the
-/// capabilities that `headroom doctor` names.
+/// receivers with their secrets, limits of [level], [admission] and [guard], and the level of the log again; the log names changes that
+/// need a restart. Needs root, or the capabilities that `headroom doctor` names.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = after())]
 pub struct RunArgs {

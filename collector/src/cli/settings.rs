@@ -12,7 +12,7 @@ use crate::config::setting::{SETTINGS, Setting};
 use crate::config::value::Value;
 use crate::exit::{Exit, Failure};
 
-const FILE: &str = "config";
+pub const FILE: &str = "config";
 /// The heading of these flags in a help text.
 pub const HEADING: &str = "Settings";
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use collector_core::lease::ask::LONGEST_WAIT;
 use collector_core::lease::{Claim, Decision, Priority};
 
-use super::guard::lease::{self, Claimed};
+use super::claim::{self, Claimed};
 use super::guard::{NoAgent, duration, key, refusal, say, without_agent};
-use super::need::Wants;
+use super::need::{Own, Wants};
 use super::settings::Settings;
 use super::work::need_and_work;
 use crate::client::Client;
@@ -17,7 +17,7 @@ use crate::exit::{Exit, Failure};
 /// Wait until there is room for something, and start nothing
 ///
 /// For a Slurm prolog, ExecStartPre= or a script. Waits in the same order as headroom guard and headroom reserve, and keeps nothing:
-/// who comes next may take the room. headroom reserve keeps it.
+/// who comes next may take the room. headroom reserve keeps it. Options of wait come before MODEL, flags of its engine after it.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Exit status:
    0  there is room
@@ -66,7 +66,7 @@ pub struct WaitArgs {
 pub fn run(args: &WaitArgs) -> Result<(), Failure> {
     let effective = args.settings.load()?;
     let client = Client::of(&effective)?;
-    let (need, work) = need_and_work(&args.wants, &args.command, &effective)?;
+    let (need, work) = need_and_work(&args.wants, &args.command, &Own::of::<WaitArgs>("wait"), &effective)?;
     let claim = Claim {
         need,
         priority: args.priority,
@@ -76,7 +76,7 @@ pub fn run(args: &WaitArgs) -> Result<(), Failure> {
         ..Claim::default()
     };
     let timeout = args.timeout.unwrap_or(Duration::from_secs(LONGEST_WAIT));
-    let claimed = lease::claim(&client, &claim, timeout, |why| {
+    let claimed = claim::claim(&client, &claim, timeout, |why| {
         if !args.quiet {
             say(format_args!("waiting for room: {why}"));
         }
@@ -84,7 +84,7 @@ pub fn run(args: &WaitArgs) -> Result<(), Failure> {
     match claimed {
         Claimed::Granted(granted) => {
             // It ends with this process, too.
-            if let Err(error) = lease::release(&client, granted.id) {
+            if let Err(error) = claim::release(&client, granted.id) {
                 say(format_args!("could not release the lease: {error:#}"));
             }
             match granted.verdict.verdict {

@@ -16,7 +16,7 @@ use collector_core::text::shown;
 use sha2::{Digest as _, Sha256};
 
 use crate::cli::need::file::{is_model, regular};
-use crate::cli::need::{Wants, folder, ollama, wanted};
+use crate::cli::need::{Own, Wants, folder, ollama, wanted};
 use crate::config::load::Effective;
 use crate::exit::Failure;
 use crate::source::lease::program::file;
@@ -73,10 +73,11 @@ const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 pub fn need_and_work(
     wants: &Wants,
     line: &[String],
+    own: &Own,
     effective: &Effective,
 ) -> Result<(Need, Option<Box<Work>>), Failure> {
     let work = work(wants, line).map(Box::new);
-    let need = match wanted(wants, line, effective) {
+    let need = match wanted(wants, line, own, effective) {
         Err(failure) if work.is_some() => match failure.error.downcast_ref::<Unknown>() {
             Some(unknown) => Need::unknown(unknown.to_string()),
             None => return Err(failure),

@@ -1,6 +1,7 @@
 //! Local time, as the C library knows it from TZ or /etc/localtime.
 
 use std::ffi::CStr;
+use std::time::{Duration, UNIX_EPOCH};
 
 use collector_core::digest::zone::Zone;
 
@@ -31,6 +32,27 @@ pub fn at(second: u64) -> Option<(i64, String)> {
     Some((local.tm_gmtoff, if name == "GMT" && local.tm_gmtoff == 0 { "UTC".to_owned() } else { name }))
 }
 
+/// A moment in nanoseconds since the Unix epoch, to the second: `2026-11-21 15:55:13` of local time, `2026-11-21T14:55:13Z` of UTC.
+pub fn second(ns: u64, utc: bool) -> String {
+    let seconds = ns / SECOND;
+    let text = |seconds: u64| humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
+    match at(seconds).filter(|_| !utc) {
+        Some((ahead, _)) => text(seconds.saturating_add_signed(ahead)).replace('T', " ").replace('Z', ""),
+        None => text(seconds),
+    }
+}
+
+/// The same for a screen: `2026-11-21 15:55:13`, of UTC too.
+pub fn clock(ns: u64, utc: bool) -> String {
+    second(ns, utc).replace('T', " ").replace('Z', "")
+}
+
+/// The same with the name of the zone at its end: `2026-11-21 15:55:13 CET`.
+pub fn named(ns: u64, utc: bool) -> String {
+    let name = at(ns / SECOND).filter(|_| !utc).map_or_else(|| "UTC".to_owned(), |(_, name)| name);
+    format!("{} {name}", clock(ns, utc))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,5 +62,15 @@ mod tests {
         let (ahead, name) = at(1_700_000_000).unwrap();
         assert!(ahead.abs() < 86_400 && !name.is_empty(), "{ahead} {name}");
         assert_eq!(between((0, SECOND)).minute(0).len(), 16);
+        let ns = 1_700_000_000 * SECOND;
+        let local = humantime::format_rfc3339_seconds(
+            UNIX_EPOCH + Duration::from_secs(1_700_000_000u64.saturating_add_signed(ahead)),
+        );
+        assert_eq!(second(ns, false), local.to_string().replace('T', " ").replace('Z', ""));
+        assert_eq!(
+            (second(ns, true).as_str(), named(ns, false)),
+            ("2023-11-14T22:13:20Z", format!("{} {name}", second(ns, false)))
+        );
+        assert_eq!((named(ns, true).as_str(), clock(ns, true).len()), ("2023-11-14 22:13:20 UTC", 19));
     }
 }

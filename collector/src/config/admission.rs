@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use collector_core::lease::Limits;
 
+use super::section::Guard;
+
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub struct Admission {
@@ -21,8 +23,8 @@ pub struct Admission {
     pub user_share: usize,
     /// Users who may ask for more than the usual priority, by name or number.
     pub high_priority: Vec<String>,
-    /// Slots that all users share: `NAME`, or `NAME=PLACES`.
-    pub slots: Vec<String>,
+    /// Places of each slot that all users share.
+    pub slots: BTreeMap<String, u64>,
 }
 
 impl Default for Admission {
@@ -35,50 +37,37 @@ impl Default for Admission {
             user_waiting: 64,
             user_share: 50,
             high_priority: Vec::new(),
-            slots: Vec::new(),
+            slots: BTreeMap::new(),
         }
     }
 }
 
 impl Admission {
-    /// # Errors
-    /// If the places of a slot are no number.
-    pub fn limits(&self) -> Result<Limits, String> {
-        let slot = |text: &String| {
-            let (name, places) = text.split_once('=').unwrap_or((text, "1"));
-            let wrong = || format!("admission.slots: {text:?} is neither a name nor NAME=PLACES");
-            match places.parse().ok().filter(|_| !name.is_empty()) {
-                Some(places) => Ok((name.to_owned(), places)),
-                None => Err(wrong()),
-            }
-        };
-        Ok(Limits {
+    pub fn limits(&self, guard: &Guard) -> Limits {
+        Limits {
             start_ns: u64::try_from(self.start_timeout.as_nanos()).unwrap_or(u64::MAX),
             learn_ns: u64::try_from(self.learn_after.as_nanos()).unwrap_or(u64::MAX),
             leases: self.user_reservations,
             waiting: self.user_waiting,
             share: self.user_share as u64,
-            slots: self.slots.iter().map(slot).collect::<Result<BTreeMap<_, u64>, _>>()?,
+            starts: u32::try_from(guard.starts).unwrap_or(u32::MAX),
             within: self.within_limits,
-            ..Limits::default()
-        })
+            slots: self.slots.clone(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
-    fn a_slot_has_a_name_and_one_place_unless_it_has_more() {
-        let of = |slots: &[&str]| {
-            let slots = slots.iter().map(|slot| (*slot).to_owned()).collect();
-            Admission { slots, ..Admission::default() }.limits().map(|limits| limits.slots)
-        };
-        assert_eq!(of(&["a", "b=3"]).unwrap(), BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), 3)]));
-        for wrong in ["=1", "a=", "a=-1", "a=x"] {
-            assert!(of(&[wrong]).unwrap_err().contains("admission.slots"), "{wrong}");
-        }
-        assert_eq!(Admission::default().limits().unwrap(), Limits::default());
+    fn the_limits_are_those_of_the_settings() {
+        let Config { admission, guard, .. } = Config::default();
+        assert_eq!(admission.limits(&guard), Limits::default());
+        let admission = Admission { slots: BTreeMap::from([("a".to_owned(), 3)]), user_share: 7, ..admission };
+        let limits = admission.limits(&Guard { starts: 5, ..guard });
+        assert_eq!((limits.slots["a"], limits.share, limits.starts), (3, 7, 5));
     }
 }

@@ -2,10 +2,10 @@
 
 use collector_core::alert::Severity;
 use collector_core::amount::{bytes, percent};
-use collector_core::rule::{Condition, Rule, Rules, Side, Threshold};
+use collector_core::rule::{Change, Condition, Rule, Rules, Side, Threshold};
 
 use super::load::Effective;
-use super::section::Config;
+use super::section::{Config, Levels};
 use super::setting;
 
 /// What pools need besides their own size.
@@ -102,26 +102,42 @@ fn severities(rules: &Rules) -> Vec<String> {
 
 /// A warning that comes when the limit is passed comes too late.
 fn limits(config: &Config, rules: &Rules) -> Vec<String> {
-    let level = &config.level;
-    let filesystems = !level.filesystems.is_empty();
-    let limits = [
-        ("headroom_host_memory_used_ratio", "level.memory_limit", level.memory_limit, true),
-        ("headroom_host_filesystem_used_ratio", "level.filesystem_limit", level.filesystem_limit, filesystems),
-        ("headroom_gpu_memory_used_ratio", "level.gpu_limit", level.gpu_limit, true),
-    ];
     let mut found = Vec::new();
     for (rule, threshold) in above(rules).filter(|(rule, _)| rule.severity == Severity::Warning) {
-        for (metric, key, limit, counts) in limits {
-            if counts && threshold.metric.name == metric && threshold.change.is_none() && threshold.threshold > limit {
-                let (above, limit) = (percent(threshold.threshold), percent(limit));
-                found.push(format!(
-                    "{} warns above {above}, but {key} is {limit}: the level is 4 before it warns",
-                    rule.name
-                ));
-            }
+        let Some((key, limit, then)) = limit(&config.level, threshold) else { continue };
+        if threshold.threshold > limit {
+            let (above, limit) = (percent(threshold.threshold), percent(limit));
+            found.push(format!("{} warns above {above}, but {key} is {limit}: {then}", rule.name));
         }
     }
     found
+}
+
+/// The limit of what this rule watches, and what comes before its warning.
+fn limit(level: &Levels, threshold: &Threshold) -> Option<(&'static str, f64, String)> {
+    let host = || "the level is 4 before it warns".to_owned();
+    match (threshold.metric.name, threshold.change) {
+        ("headroom_host_memory_used_ratio", None) => Some(("level.memory_limit", level.memory_limit, host())),
+        // Busy CPUs alone lead to level 4 only below a limit of all.
+        ("headroom_host_cpu_average_busy_seconds_total", Some(Change::Rate(_))) => {
+            Some(("level.cpu_limit", level.cpu_limit, host()))
+        }
+        ("headroom_host_filesystem_used_ratio", None) => {
+            let concerns = |mountpoint: &&String| {
+                let label = |index: usize| threshold.metric.labels.get(index).copied();
+                let mut of = threshold.matches.iter().filter(|(index, _)| label(*index) == Some("mountpoint"));
+                of.all(|(_, pattern)| pattern.matches(mountpoint))
+            };
+            let named: Vec<&str> = level.filesystems.iter().filter(concerns).map(String::as_str).collect();
+            let then = format!("the level is 4 before it warns of {}", named.join(", "));
+            (!named.is_empty()).then_some(("level.filesystem_limit", level.filesystem_limit, then))
+        }
+        ("headroom_gpu_memory_used_ratio", None) => {
+            let then = "the level of a GPU that no model server holds is 4 before it warns of that GPU";
+            Some(("level.gpu_limit", level.gpu_limit, then.to_owned()))
+        }
+        _ => None,
+    }
 }
 
 /// The host's memory in bytes.
@@ -182,10 +198,26 @@ mod tests {
                 "level.memory_limit = 0.85\n".to_owned(),
                 "HostMemoryHigh warns above 90 %, but level.memory_limit is 85 %",
             ),
+            (
+                "level = { filesystem_limit = 0.8, filesystems = [\"/\", \"/data\"] }\n".to_owned(),
+                "HostFilesystemFull warns above 90 %, but level.filesystem_limit is 80 %: the level is 4 before it warns of /, /data",
+            ),
+            (
+                "level.gpu_limit = 0.9\n[[rule]]\nalert = \"GpuMemoryCritical\"\n".to_owned(),
+                "GpuMemoryCritical warns above 95 %, but level.gpu_limit is 90 %: the level of a GPU that no model server holds is 4",
+            ),
+            (
+                "level.cpu_limit = 0.5\n[[rule]]\nalert = \"HostCpuHigh\"\nseverity = \"warning\"\n".to_owned(),
+                "HostCpuHigh warns above 90 %, but level.cpu_limit is 50 %",
+            ),
         ] {
             let said = said(&text);
             assert!(said.iter().any(|it| it.contains(wanted)), "{text}: {said:#?}");
         }
+        // The alerts of other filesystems have nothing to do with the level.
+        let other = "level = { filesystem_limit = 0.8, filesystems = [\"/\"] }\n[[rule]]\nalert = \"HostFilesystemFull\"\n\
+            match.mountpoint = \"/data\"\n";
+        assert_eq!(said(other), [""; 0]);
         assert_eq!(said(&format!("need.memory = \"24G\"\n{pool}{}", pool.replace("\"a\"", "\"b\""))), [""; 0]);
     }
 

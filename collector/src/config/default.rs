@@ -111,6 +111,7 @@ impl Default for Config {
                 gpu_limit: 0.97,
                 filesystems: Vec::new(),
                 model_servers: names(MODEL_SERVERS),
+                target: Vec::new(),
             },
             admission: Admission::default(),
             need: Need::default(),

@@ -111,7 +111,7 @@ impl<C: Clone, T: Clone + Default> AnyTable<C> for Table<C, T> {
         let column = |key: &Key<T>| Column {
             name: key.name,
             wanted: key.kind.describe(),
-            default: key.kind.show(&T::default()),
+            default: key.kind.show(&T::default()).filter(|_| !key.required),
             required: key.required,
             doc: key.doc,
         };

@@ -17,26 +17,69 @@ use super::value::Value;
 /// Section of profiles that a later version will use.
 pub const RESERVED: &str = "isolation";
 
-/// Applies the text to `config`. Returns every setting it sets, with its place, and all mistakes.
-pub fn apply(path: &Path, text: &str, config: &mut Config) -> (Vec<(&'static Setting, Place)>, Vec<Error>) {
-    let layer = Layer { path, text, config, profile: false, reserved: false, set: Vec::new(), errors: Vec::new() };
-    let Layer { set, errors, .. } = layer.read();
-    (set, errors)
+/// A text as TOML.
+pub struct Parsed<'a> {
+    path: &'a Path,
+    text: &'a str,
+    table: Result<Spanned<DeTable<'a>>, Error>,
 }
 
-/// What a profile sets.
-pub struct Profile {
+/// What a file sets.
+pub struct Applied {
     pub set: Vec<(&'static Setting, Place)>,
     pub errors: Vec<Error>,
     /// It has the section [`RESERVED`], which has no effect.
     pub reserved: bool,
 }
 
-/// Applies the text of a profile to `config`.
-pub fn apply_profile(path: &Path, text: &str, config: &mut Config) -> Profile {
-    let layer = Layer { path, text, config, profile: true, reserved: false, set: Vec::new(), errors: Vec::new() };
-    let Layer { set, errors, reserved, .. } = layer.read();
-    Profile { set, errors, reserved }
+impl<'a> Parsed<'a> {
+    pub fn new(path: &'a Path, text: &'a str) -> Parsed<'a> {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
+        // After a syntax error the parser's recovery produces misleading errors: report the first only.
+        let table = match errors.iter().min_by_key(|error| start(error)) {
+            Some(error) => {
+                let (place, text) = (place(path, text, start(error)), format!("not valid TOML: {}", error.message()));
+                Err(Error { place, key: None, text })
+            }
+            None => Ok(table),
+        };
+        Parsed { path, text, table }
+    }
+
+    /// The profile that it names, and where.
+    pub fn profile(&self) -> Option<(String, Place)> {
+        let value = self.table.as_ref().ok()?.get_ref().get("profile")?;
+        let DeValue::String(name) = value.get_ref() else { return None };
+        Some((name.to_string(), place(self.path, self.text, value.span().start)))
+    }
+
+    /// Sets in `config` what it sets.
+    pub fn apply(self, config: &mut Config) -> Applied {
+        self.layer(config, false)
+    }
+
+    /// The same of a profile.
+    pub fn apply_profile(self, config: &mut Config) -> Applied {
+        self.layer(config, true)
+    }
+
+    fn layer(self, config: &mut Config, profile: bool) -> Applied {
+        let Parsed { path, text, table } = self;
+        let mut layer = Layer { path, text, config, profile, reserved: false, set: Vec::new(), errors: Vec::new() };
+        match &table {
+            Ok(table) => layer.table(None, table.get_ref()),
+            Err(error) => layer.errors.push(error.clone()),
+        }
+        Applied { set: layer.set, errors: layer.errors, reserved: layer.reserved }
+    }
+}
+
+/// Sets in `config` what the text sets: every setting with its place, and all mistakes.
+#[cfg(test)]
+pub fn apply(path: &Path, text: &str, config: &mut Config) -> (Vec<(&'static Setting, Place)>, Vec<Error>) {
+    let Applied { set, errors, .. } = Parsed::new(path, text).apply(config);
+    (set, errors)
 }
 
 struct Layer<'a> {
@@ -51,19 +94,6 @@ struct Layer<'a> {
 }
 
 impl Layer<'_> {
-    fn read(mut self) -> Self {
-        let (table, errors) = DeTable::parse_recoverable(self.text);
-        let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
-        // After a syntax error the parser's recovery produces misleading errors: report the first only.
-        match errors.iter().min_by_key(|error| start(error)) {
-            Some(error) => {
-                self.error(start(error)..start(error), None, format!("not valid TOML: {}", error.message()));
-            }
-            None => self.table(None, table.get_ref()),
-        }
-        self
-    }
-
     fn table(&mut self, section: Option<&str>, table: &DeTable<'_>) {
         // Report errors in file order; the parser sorts keys by name.
         let mut entries: Vec<_> = table.iter().collect();

@@ -41,12 +41,18 @@ pub enum Kind<C> {
     Choice(Field<C, String>, &'static [&'static str]),
     /// Names with `*` for any text.
     Patterns(Field<C, Vec<String>>),
+    /// Names, of which each stands for itself.
+    Names(Field<C, Vec<String>>),
+    /// Slots with their places: `NAME`, or `NAME=PLACES`.
+    Slots(Field<C, BTreeMap<String, u64>>),
     /// Mount points.
     Mounts(Field<C, Vec<String>>),
     /// Names of signals and of programs.
     Probes(Field<C, Vec<String>>),
     /// A string. The empty string means that it is not set.
     Text(Field<C, String>),
+    /// A string, or nothing. The empty string takes back what a lower layer says.
+    OptionalText(Field<C, String>),
     /// A string that is never shown.
     Secret(Field<C, Secret>),
     /// A URL, shown without its password. The table checks that it is a URL.
@@ -93,6 +99,7 @@ impl<C: Clone> Kind<C> {
             Kind::OptionalSwitch(field) => *field(config) = Some(value.switch(&wanted)?),
             Kind::Number(field) => *field(config) = Some(value.number(&wanted)?),
             Kind::Text(field) => *field(config) = some_text(value, &wanted)?,
+            Kind::OptionalText(field) => *field(config) = value.text(&wanted)?.to_owned(),
             // The error must not show the value: it is secret, or may contain a password.
             Kind::Secret(field) => {
                 *field(config) = some_text(value, &wanted).map_err(|_| format!("is not {wanted}"))?.into();
@@ -108,6 +115,8 @@ impl<C: Clone> Kind<C> {
                 }
                 *field(config) = names;
             }
+            Kind::Names(field) => *field(config) = names(value.list(&wanted)?)?,
+            Kind::Slots(field) => *field(config) = slots(names(value.list(&wanted)?)?)?,
             Kind::Mounts(field) => {
                 let paths = value.list(&wanted)?;
                 if let Some(path) = paths.iter().find(|path| !path.starts_with('/')) {
@@ -143,11 +152,17 @@ impl<C: Clone> Kind<C> {
             Kind::Size(field) => quoted(&amount::exact_bytes((*field(config))?)),
             Kind::Switch(field) => field(config).to_string(),
             Kind::Choice(field, _) => quoted(field(config)),
-            Kind::Patterns(field) | Kind::Mounts(field) | Kind::Probes(field) => {
-                format!("[{}]", field(config).iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "))
+            Kind::Patterns(field) | Kind::Names(field) | Kind::Mounts(field) | Kind::Probes(field) => {
+                list(field(config).iter().map(|name| quoted(name)))
             }
+            Kind::Slots(field) => list(field(config).iter().map(|(name, places)| match places {
+                1 => quoted(name),
+                _ => quoted(&format!("{name}={places}")),
+            })),
             Kind::Secret(field) => Some("\"…\"").filter(|_| !field(config).is_empty())?.to_owned(),
-            Kind::Text(field) => Some(&*field(config)).filter(|it| !it.is_empty()).map(|it| quoted(it))?,
+            Kind::Text(field) | Kind::OptionalText(field) => {
+                Some(&*field(config)).filter(|it| !it.is_empty()).map(|it| quoted(it))?
+            }
             Kind::Url(field) => Some(field(config).masked()).filter(|it| !it.is_empty()).map(|it| quoted(&it))?,
             Kind::OptionalChoice(field, _) => quoted(field(config).as_ref()?),
             Kind::Number(field) => format!("{:?}", (*field(config))?),
@@ -180,9 +195,12 @@ impl<C: Clone> Kind<C> {
                 [] => "a word".into(),
             },
             Kind::Text(_) | Kind::Secret(_) | Kind::Url(_) => "a non-empty string".into(),
+            Kind::OptionalText(_) => "a string".into(),
             Kind::Number(_) => "a number".into(),
             Kind::Texts(_) => "a table of strings, such as { name = \"value\" }".into(),
             Kind::Patterns(_) => "a list of names, * for any text".into(),
+            Kind::Names(_) => "a list of names".into(),
+            Kind::Slots(_) => "a list of slots, NAME or NAME=PLACES".into(),
             Kind::Mounts(_) => "a list of mount points".into(),
             Kind::Probes(_) => "a list of signals or programs".into(),
         }
@@ -200,10 +218,11 @@ impl<C: Clone> Kind<C> {
             Kind::Ring(..) => "BYTES",
             Kind::Switch(_) | Kind::OptionalSwitch(_) => "BOOL",
             Kind::Choice(..) | Kind::OptionalChoice(..) => "WORD",
-            Kind::Text(_) | Kind::Secret(_) | Kind::Url(_) => "TEXT",
+            Kind::Text(_) | Kind::OptionalText(_) | Kind::Secret(_) | Kind::Url(_) => "TEXT",
             Kind::Texts(_) => "TABLE",
             Kind::Mounts(_) => "PATHS",
-            Kind::Patterns(_) | Kind::Probes(_) => "NAMES",
+            Kind::Slots(_) => "SLOTS",
+            Kind::Patterns(_) | Kind::Names(_) | Kind::Probes(_) => "NAMES",
         }
     }
 }
@@ -213,6 +232,35 @@ fn probes() -> impl Iterator<Item = &'static str> {
     SIGNALS
         .iter()
         .flat_map(|signal| std::iter::once(signal.name).chain(signal.probes.iter().map(|probe| probe.program)))
+}
+
+/// Names that each stand for themselves.
+fn names(names: Vec<String>) -> Result<Vec<String>, String> {
+    match names.iter().find(|name| name.is_empty() || name.contains('*')) {
+        Some(star) if star.contains('*') => Err(Value::Text(star).mistaken("a name: * has no meaning here")),
+        Some(_) => Err(Value::Text("").mistaken("a name")),
+        None => Ok(names),
+    }
+}
+
+/// A slot that is named alone has one place.
+fn slots(names: Vec<String>) -> Result<BTreeMap<String, u64>, String> {
+    let mut slots = BTreeMap::new();
+    for text in &names {
+        let (name, places) = text.split_once('=').unwrap_or((text, "1"));
+        let (name, places) = (name.trim(), places.trim().parse().ok());
+        let Some(places) = places.filter(|_| !name.is_empty()) else {
+            return Err(Value::Text(text).mistaken("a slot: NAME or NAME=PLACES"));
+        };
+        if slots.insert(name.to_owned(), places).is_some() {
+            return Err(format!("{name:?} is named twice"));
+        }
+    }
+    Ok(slots)
+}
+
+fn list(values: impl Iterator<Item = String>) -> String {
+    format!("[{}]", values.collect::<Vec<_>>().join(", "))
 }
 
 fn some_text(value: Value<'_>, wanted: &str) -> Result<String, String> {

@@ -21,6 +21,7 @@ mod section;
 pub mod setting;
 pub mod sink;
 pub mod table;
+pub mod target;
 mod threshold;
 pub mod value;
 

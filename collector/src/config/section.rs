@@ -15,6 +15,7 @@ use super::admission::Admission;
 use super::entry::Entry;
 use super::pool::Pool;
 use super::sink::{FileSink, Sink};
+use super::target::Wanted;
 use crate::exposition::Cap;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -254,6 +255,8 @@ pub struct Levels {
     pub filesystems: Vec<String>,
     /// Workloads that hold GPU memory on purpose.
     pub model_servers: Vec<String>,
+    /// `[[level.target]]`
+    pub target: Vec<Entry<Wanted>>,
 }
 
 impl Levels {
@@ -265,6 +268,7 @@ impl Levels {
             gpu: self.gpu_limit,
             filesystems: self.filesystems.iter().map(|name| name.as_str().into()).collect(),
             model_servers: Patterns::new(&self.model_servers),
+            targets: self.target.iter().map(|entry| entry.value.target()).collect(),
         }
     }
 }

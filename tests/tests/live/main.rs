@@ -39,6 +39,7 @@ mod price;
 mod process;
 mod python;
 mod reclaim;
+mod reload;
 mod report;
 mod ring;
 mod rule;

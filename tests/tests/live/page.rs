@@ -1,12 +1,14 @@
 //! The page at `/` in a real Chromium: what its reader sees, also of what is hostile, absent or slow to come.
 
 use std::fs;
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use collector_tests::agent::{Agent, body};
+use collector_tests::agent::{Agent, body, headroom};
 use collector_tests::browser::{Browser, Heap, Page};
 use collector_tests::cgroup::Cgroup;
+use collector_tests::process::Killed;
 use collector_tests::provocation::{Provocation, was_killed};
 use collector_tests::provoke;
 use collector_tests::require::{is_root, skip};
@@ -114,6 +116,50 @@ fn a_real_kill_is_shown_by_itself_and_explained_and_a_name_is_never_more_than_te
     assert_eq!(page.evaluate("document.images.length"), 0);
     page.assert_well();
     staged.agent.stop();
+}
+
+#[test]
+fn what_is_reserved_and_who_waits_is_shown_as_it_changes() {
+    let Some(browser) = browser() else { return };
+    let agent = Agent::start_unrecorded("tick = \"200ms\"\n");
+    let socket = agent.directory().join("headroom.sock");
+    let sleeper = Killed(Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap());
+    let pid = sleeper.0.id().to_string();
+    let reserve = |more: &[&str]| {
+        let mut command = headroom("reserve");
+        command.arg("--socket").arg(&socket).args(["--slot", "load", "--pid", &pid]).args(more);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+    };
+    let page = browser.open(&format!("{}#/reservations", url(&agent)), json!({}));
+    page.until_shown(&["Reservations", "Nothing is reserved.", "level "]);
+    let granted = reserve(&["--memory", "64M", "--unit", HOSTILE, "--for", "1h"]).output().unwrap();
+    let id = String::from_utf8(granted.stdout).unwrap().trim().to_owned();
+    page.until_shown(&[
+        "Granted",
+        "host memory",
+        "64.0 MiB",
+        "slot load",
+        "1 place",
+        &format!("process {pid}, user 0"),
+        HOSTILE,
+    ]);
+    // A slot that nobody configured has one place.
+    let mut waits = Killed(reserve(&["--memory", "32M", "--wait", "5m", "--priority", "high"]).spawn().unwrap());
+    page.until_shown(&["Waiting, the next first", "32.0 MiB", "high"]);
+    page.assert_accessible();
+    page.screenshot("reservations");
+    let released = headroom("release").arg("--socket").arg(&socket).arg(&id).output().unwrap();
+    assert!(released.status.success(), "{released:?}");
+    assert!(waits.0.wait().unwrap().success());
+    page.until(
+        "!document.body.innerText.includes('Waiting, the next first') && document.body.innerText.includes('32.0 MiB')",
+    );
+    page.resize(400, 800);
+    page.until("document.documentElement.scrollWidth <= 400");
+    assert_eq!(page.evaluate("document.images.length"), 0);
+    page.assert_well();
+    agent.stop();
 }
 
 /// The views, by their addresses behind the `#`, and what is on each.

@@ -86,3 +86,67 @@ fn a_report_has_the_kill_the_peak_and_the_alert_and_needs_no_agent() {
     assert!(text.contains("Nothing is recorded of this period") && text.contains("PEAK AFTER"), "{text}");
     assert_eq!(report(&journal, &["--compare", "2999-01-01..2999-02-01"]).status.code(), Some(2));
 }
+
+#[test]
+fn a_report_counts_starts_waits_refusals_and_levels_over_a_restart() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let journal = scratch();
+    let start = || {
+        let mut agent = Agent::spawn("tick = \"200ms\"\n", |command| {
+            command.env("HEADROOM_JOURNAL_DIR", &*journal);
+        });
+        agent.await_ready();
+        agent
+    };
+    let sleeper = Killed(Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap());
+    let pid = sleeper.0.id().to_string();
+    let verb = |agent: &Agent, name: &str, arguments: &[&str]| {
+        let mut command = headroom(name);
+        command.arg("--socket").arg(agent.directory().join("headroom.sock")).args(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let agent = start();
+    let reserve = |agent: &Agent, more: &[&str]| verb(agent, "reserve", &[&["--pid", &pid], more].concat());
+    let first = reserve(&agent, &["--slot", "a", "--memory", "64M"]).output().unwrap();
+    assert!(first.status.success(), "{first:?}");
+    let id = String::from_utf8(first.stdout).unwrap().trim().to_owned();
+    // The next ticks see it.
+    agent.await_rounds();
+    let refused = reserve(&agent, &["--slot", "a"]).output().unwrap();
+    assert!(matches!(refused.status.code(), Some(21 | 22)), "{refused:?}");
+    let mut waits = Killed(reserve(&agent, &["--slot", "a", "--wait", "5m"]).spawn().unwrap());
+    agent.await_rounds();
+    assert!(verb(&agent, "release", &[&id]).status().unwrap().success());
+    assert!(waits.0.wait().unwrap().success());
+    agent.stop();
+    let starts = || {
+        let digest: Value = serde_json::from_str(&said(&journal, &["--days", "1", "--json"])).unwrap();
+        digest["starts"].clone()
+    };
+    let one = starts();
+    assert_eq!((&one["granted"], &one["waited"]), (&2.into(), &1.into()), "{one}");
+    assert!((0.1..600.0).contains(&one["wait_seconds_p99"].as_f64().unwrap()), "{one}");
+    assert_eq!(one["refused"], serde_json::json!({"slot": 1}), "{one}");
+    assert_eq!(
+        (&one["reserved_peak"]["host memory"], &one["reserved_peak"]["reservations"]),
+        (&(64 << 20).into(), &1.into())
+    );
+    let seconds = |starts: &Value| {
+        let levels = starts["level_seconds"].as_array().unwrap();
+        levels.iter().chain([&starts["level_unknown_seconds"]]).map(|it| it.as_u64().unwrap()).sum::<u64>()
+    };
+
+    let agent = start();
+    let other = reserve(&agent, &["--memory", "32M"]).output().unwrap();
+    assert!(other.status.success(), "{other:?}");
+    agent.await_rounds();
+    agent.stop();
+    let both = starts();
+    assert_eq!(both["granted"], 3, "{both}");
+    assert_eq!(both["reserved_peak"]["host memory"], 64 << 20, "the most is no sum: {both}");
+    assert!(seconds(&both) >= seconds(&one) && seconds(&both) < 600, "{one} {both}");
+    let text = said(&journal, &["--days", "1"]);
+    assert!(text.contains("3 claims granted, 1 of them after a wait") && text.contains("1 refused"), "{text}");
+    drop(sleeper);
+}

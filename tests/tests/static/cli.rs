@@ -97,7 +97,7 @@ fn help_and_version() {
         assert!(out(&help).contains("Examples:"), "{verb}: {}", out(&help));
     }
     assert_eq!(out(&run(&["--version"])), format!("headroom {}\n", env!("CARGO_PKG_VERSION")));
-    let run = run(&["run", "--help"]);
+    let run = run(&["run", "--help-all"]);
     for text in ["--record <FILE>", "--kernel-debug", "[env: HEADROOM_TICK]", "Exit status:", "\n    7  too few probes"]
     {
         assert!(out(&run).contains(text), "{text}: {}", out(&run));

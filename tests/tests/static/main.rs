@@ -15,6 +15,7 @@ mod host;
 mod house;
 mod http;
 mod level;
+mod manners;
 mod name;
 mod need;
 mod object;

@@ -2,6 +2,7 @@
 
 import { UNKNOWN, bytes, count, percent, rate, watts } from "../format";
 import type { GpuLine } from "../type";
+import { GpuLevel } from "./badge";
 import { Bar, word } from "./bar";
 import { Named } from "./plain";
 
@@ -19,6 +20,9 @@ export function Gpus({ gpus }: { gpus: GpuLine[] }) {
           <tr>
             <th scope="col">GPU</th>
             <th scope="col">Memory</th>
+            <th scope="col" class="number">
+              Level
+            </th>
             <th scope="col">Used by</th>
             <th scope="col" class="number">
               Busy
@@ -64,6 +68,9 @@ function Row({ gpu }: { gpu: GpuLine }) {
             <span class="word">{word(gpu.memory_used_ratio)}</span>
           </span>
         </div>
+      </td>
+      <td class="number">
+        <GpuLevel level={gpu.level} />
       </td>
       <td>
         {holders.slice(0, FEW).map((holder) => (

@@ -4,7 +4,7 @@ import { useMemo } from "preact/hooks";
 import type { World } from "../feed";
 import { count } from "../format";
 import { Alerts, Incidents } from "../part/alert";
-import { Badge } from "../part/badge";
+import { Badge, Level } from "../part/badge";
 import type { Row } from "../part/column";
 import { Gpus } from "../part/gpu";
 import { Host } from "../part/host";
@@ -27,12 +27,20 @@ export function Overview({ world }: { world: World }) {
       <section class="health" aria-labelledby="health">
         <h2 id="health">
           Health {report.health ? <Badge level={report.health} /> : <span class="dim">not judged: no rule is evaluated</span>}
+          {report.level && <Level level={report.level} />}
           {report.alerts.length > 0 && <span class="dim"> {firing(report.alerts)}</span>}
         </h2>
         {reasons.length > 0 && (
           <ul class="reasons">
             {reasons.map((reason) => (
               <li key={reason}>{reason}</li>
+            ))}
+          </ul>
+        )}
+        {report.level && report.level.reasons.length > 0 && (
+          <ul class="reasons">
+            {report.level.reasons.map((reason) => (
+              <li key={reason}>level: {reason}</li>
             ))}
           </ul>
         )}

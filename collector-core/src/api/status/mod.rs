@@ -178,7 +178,7 @@ impl Status {
             kernel: view.build.as_ref().map(|build| build.kernel.clone()),
             health,
             reasons,
-            level: Some(LevelLine::of(&view.level.host, view.level.reasons())),
+            level: Some(LevelLine::host(view)),
             memory: Memory::of(view),
             swap: Swap::of(&view.host.statistics),
             cpu: Cpu::of(view),

@@ -74,7 +74,15 @@ pub(super) fn wait_for(verdict: &mut Verdict, wait: &breaker::Wait) {
 /// And what the caller's share leaves: what is claimed before counts, so that nobody gets more by waiting than at once, and keeps no room
 /// from others with claims that it could not have together.
 pub(super) fn held_back(view: &View, case: &Case<'_>, taken: &Claimed, claimed: &[Claimed]) -> Option<String> {
-    over_share(view, case, claimed).or_else(|| too_low(view, case.priority, taken))
+    let above = || above_target(view, case.priority, claimed);
+    over_share(view, case, claimed).or_else(|| too_low(view, case.priority, taken)).or_else(above)
+}
+
+/// Above the target for hosts of this size the two lowest priorities wait.
+fn above_target(view: &View, priority: Priority, claimed: &[Claimed]) -> Option<String> {
+    let promised = || claimed.iter().fold(0_u64, |sum, one| sum.saturating_add(one.hard));
+    let why = if priority < Priority::Normal { view.above_target(promised()) } else { None };
+    Some(format!("{}: only work of priority {} and above starts", why?, Priority::Normal))
 }
 
 fn over_share(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Option<String> {

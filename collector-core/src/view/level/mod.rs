@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::level::{Level, Limits};
 
 mod reason;
+mod target;
 
 #[derive(Clone, Debug, Default)]
 pub struct Levels {
@@ -98,6 +99,12 @@ pub struct GpuLevel {
 }
 
 impl Levels {
+    /// Goes on with other limits. What was used of a filesystem is read again at the next tick.
+    pub(crate) fn limit(&mut self, limits: &Limits) {
+        self.limits = Arc::new(limits.clone());
+        self.filesystems.clear();
+    }
+
     /// The level of the GPU; `None` if it is not known.
     pub fn gpu(&self, uuid: &str) -> Option<Level> {
         self.gpus.get(uuid)?.standing.level

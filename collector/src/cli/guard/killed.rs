@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context as _, Result};
+use collector_core::api::incidents::{Explained, Incidents};
 use collector_core::incident::Incident;
 
 use super::child::How;
-use super::lease;
 use super::tree::Tree;
+use crate::cli::claim;
 use crate::client::Client;
 use crate::source::cgroup::{Controller, Hierarchies};
 use crate::source::root::Root;
@@ -93,7 +95,7 @@ pub fn find(client: Option<&Client>, how: How, since: u64, count: &Count, tree: 
     }
     let deadline = Instant::now() + PATIENCE;
     while let Some(client) = client {
-        match lease::kill(client, since, |pid| tree.has(pid)) {
+        match kill(client, since, |pid| tree.has(pid)) {
             Ok(Some(incident)) => return Some(told(&incident)),
             Ok(None) if Instant::now() < deadline => sleep(PAUSE),
             Ok(None) | Err(_) => break,
@@ -101,6 +103,20 @@ pub fn find(client: Option<&Client>, how: How, since: u64, count: &Count, tree: 
     }
     let sentence = format!("the OOM killer killed a process in {} (by the kernel's count)", count.path);
     (grew == Some(true) && (like_one || count.own)).then_some(Kill { sentence, incident: None })
+}
+
+/// The newest incident since `since` (nanoseconds since the Unix epoch) in which the OOM killer killed one of these processes.
+fn kill(client: &Client, since: u64, is_ours: impl Fn(u32) -> bool) -> Result<Option<Incident>> {
+    let list: Incidents =
+        serde_json::from_slice(&client.page(&claim::path("incidents"))?).context("read the incidents")?;
+    for line in list.incidents.iter().filter(|line| line.kind == "oom" && line.time >= since) {
+        let page = client.page(&claim::path(&format!("incidents/{}", line.id)))?;
+        let Explained { incident, .. } = serde_json::from_slice(&page).context("read the incident")?;
+        if incident.evidence.kills.iter().any(|victim| is_ours(victim.pid)) {
+            return Ok(Some(incident));
+        }
+    }
+    Ok(None)
 }
 
 fn told(incident: &Incident) -> Kill {

@@ -3,7 +3,6 @@
 mod child;
 mod gate;
 mod killed;
-pub(super) mod lease;
 mod scope;
 mod signal;
 mod spare;
@@ -22,9 +21,9 @@ use collector_core::need::Need;
 use collector_core::text::shown_lines;
 
 use self::child::How;
-use self::lease::Claimed;
 use self::start::Started;
-use super::need::{Wants, wanted};
+use super::claim::{self, Claimed};
+use super::need::{Own, Wants, wanted};
 use super::settings::Settings;
 use super::work::work;
 use crate::client::Client;
@@ -133,6 +132,11 @@ fn guarded(args: &GuardArgs) -> Result<u8, Failure> {
     if args.status {
         return status::run(&client, args.json).map(|()| Exit::Success.code());
     }
+    if !std::env::args().any(|argument| argument == "--")
+        && let Some(flag) = args.command.iter().find(|flag| Own::of::<GuardArgs>("guard").has(flag))
+    {
+        return Err(misplaced(flag, &args.command));
+    }
     let smaller = args.smaller.as_deref().map(words).transpose()?;
     for command in [Some(&args.command), smaller.as_ref()].into_iter().flatten() {
         start::find(command)?;
@@ -151,6 +155,13 @@ fn guarded(args: &GuardArgs) -> Result<u8, Failure> {
         signal::end_with(libc::SIGINT);
     }
     Ok(how.code())
+}
+
+/// Whose flag it is, the guard's or the command's, cannot be known.
+fn misplaced(flag: &str, command: &[String]) -> Failure {
+    let program = command.first().map_or("COMMAND", String::as_str);
+    let failure = Failure::new(Exit::Usage, anyhow!("{flag} after {program}: options of guard come before COMMAND"));
+    failure.hint(format!("if {flag} is the command's own, write -- before it: headroom guard … -- {program} …"))
 }
 
 /// Says that the OOM killer ended it, and why.
@@ -192,7 +203,7 @@ impl Guard<'_> {
             work: work(&args.wants, command).map(Box::new),
             ..Claim::default()
         };
-        let claimed = lease::claim(self.client, &claim, args.wait, |why| {
+        let claimed = claim::claim(self.client, &claim, args.wait, |why| {
             self.note(format_args!("waiting for room: {why}"));
         })?;
         if let Some(why) = unknown {
@@ -204,7 +215,7 @@ impl Guard<'_> {
         }
         let lease = match claimed {
             Claimed::Granted(granted) if args.strict && granted.verdict.verdict == Decision::Tight => {
-                let _ = lease::release(self.client, granted.id);
+                let _ = claim::release(self.client, granted.id);
                 return Err(refusal(Exit::Late, &granted.verdict));
             }
             Claimed::Granted(granted) => Some(granted),
@@ -226,8 +237,9 @@ impl Guard<'_> {
         let wants = &self.args.wants;
         let declares = declares(wants);
         // What is declared wrongly is wrong, whatever the command is.
-        let declared = if declares { wanted(wants, &[], self.effective)? } else { Need::default() };
-        match wanted(wants, command, self.effective) {
+        let own = Own::none();
+        let declared = if declares { wanted(wants, &[], &own, self.effective)? } else { Need::default() };
+        match wanted(wants, command, &own, self.effective) {
             Ok(need) => Ok((need, None)),
             Err(_) if declares => Ok((declared, None)),
             Err(failure) => Ok((declared, Some(format!("{:#}", failure.error)))),

@@ -13,11 +13,11 @@ use collector_core::lease::{Ended, Granted, Owner, OwnerName};
 use super::child::{End, How, attend};
 use super::gate::Gated;
 use super::killed::{self, Count, Kill};
-use super::lease;
 use super::scope;
 use super::signal::Signals;
 use super::spare::Spared;
 use super::tree::Tree;
+use crate::cli::claim;
 use crate::client::Client;
 use crate::clock;
 use crate::exit::{Exit, Failure};
@@ -83,9 +83,9 @@ pub fn run(
         };
         if let Some(cause) = cause {
             let report = Ended { unit: unit.to_owned(), cause, reservation: Some(lease.id) };
-            told(note, "report how it ended", lease::ended(client, &report));
+            told(note, "report how it ended", claim::ended(client, &report));
         }
-        told(note, "release the lease", lease::release(client, lease.id));
+        told(note, "release the lease", claim::release(client, lease.id));
     }
     ended
 }
@@ -123,9 +123,9 @@ fn started(
     let (scoped, shares_pids) = (scope.is_some(), lease.is_none_or(shares_pids));
     // In another pid namespace the guard stays the owner, with all that it starts.
     if let Some(lease) = lease.filter(|_| shares_pids) {
-        let of_process = || lease::own(client, lease.id, &OwnerName::Pid(pid));
+        let of_process = || claim::own(client, lease.id, &OwnerName::Pid(pid));
         let owned = match scope {
-            Some(path) => lease::own(client, lease.id, &OwnerName::Cgroup(path)).or_else(|_| of_process()),
+            Some(path) => claim::own(client, lease.id, &OwnerName::Cgroup(path)).or_else(|_| of_process()),
             None => of_process(),
         };
         told(note, "make the command the owner of the lease", owned);

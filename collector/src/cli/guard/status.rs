@@ -6,14 +6,14 @@ use collector_core::circuit::State;
 use collector_core::incident::page::text::Paint;
 use collector_core::text::shown_json;
 
-use super::lease::CIRCUITS;
+use crate::cli::claim;
 use crate::cli::sheet::{Line, left};
 use crate::cli::terminal::{colour, room};
 use crate::client::Client;
 use crate::exit::Failure;
 
 pub fn run(client: &Client, json: bool) -> Result<(), Failure> {
-    let body = client.page(CIRCUITS)?;
+    let body = client.page(&claim::path(claim::CIRCUITS))?;
     let circuits: Circuits =
         serde_json::from_slice(&body).context("the answer is not from an agent of this version")?;
     if json {

@@ -6,8 +6,9 @@ use collector_core::text::shown_json;
 use hyper::Method;
 
 use super::setting::{self, Asking};
-use super::{Terms, alone, ask, exit, gpus, page};
-use crate::cli::need::{Wants, wanted};
+use super::{Terms, alone, exit, gpus, page};
+use crate::cli::claim::ask;
+use crate::cli::need::{Own, Wants, wanted};
 use crate::cli::settings::Settings;
 use crate::cli::terminal::{colour, room};
 use crate::cli::work::need_and_work;
@@ -21,6 +22,8 @@ use crate::exit::Failure;
 /// that holds for the caller's cgroup, memory of each GPU, disks, CPUs, slots. Says who holds what, what would make room, and
 /// what is not known; what is not known is never a yes. What the same command needed when it ran here under headroom guard is
 /// looked at, too: see headroom learned. Nothing is reserved: `headroom reserve` and `headroom guard` do that.
+///
+/// Options of admit come before MODEL, flags of its engine after it.
 ///
 /// Without an agent it looks at the host itself, and says what it cannot know so.
 #[derive(clap::Args, Clone, Debug)]
@@ -53,18 +56,19 @@ pub struct AdmitArgs {
 }
 
 pub fn admit(args: &AdmitArgs, effective: &Effective) -> Result<u8, Failure> {
-    let (need, work) = need_and_work(&args.wants, &args.command, effective)?;
+    let own = Own::of::<AdmitArgs>("admit");
+    let (need, work) = need_and_work(&args.wants, &args.command, &own, effective)?;
     let Terms { priority, unit, on_gpu } = args.terms.clone();
     let gpus = gpus(on_gpu, &need, &args.command);
     let question = Ask { need, priority, unit, gpus, work };
     let asked = Client::of(effective).and_then(|client| {
-        let verdict = ask::ask(&client, Method::POST, "admit", Some(&question))?;
+        let verdict = ask(&client, Method::POST, "admit", Some(&question))?;
         Ok((client, verdict))
     });
     let verdict: Verdict = match asked {
         Ok::<(Client, Verdict), _>((client, mut verdict)) => {
-            let estimate = |command: &[String]| wanted(&args.wants, command, effective).ok();
-            let again = |question: &Ask| ask::ask(&client, Method::POST, "admit", Some(question)).ok();
+            let estimate = |command: &[String]| wanted(&args.wants, command, &own, effective).ok();
+            let again = |question: &Ask| ask(&client, Method::POST, "admit", Some(question)).ok();
             let asking = Asking { estimate: &estimate, ask: &again };
             verdict.room.extend(setting::ways(&args.command, &question, &verdict, &asking));
             verdict

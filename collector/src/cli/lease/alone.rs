@@ -23,13 +23,8 @@ pub fn verdict(ask: &Ask, effective: &Effective) -> Result<Verdict> {
     std::thread::sleep(APART);
     let view = direct.read();
     let uid = rustix::process::geteuid().as_raw();
-    let place = places.of(std::process::id());
-    let found = place.and_then(|cgroup| Ok((places.ceilings(cgroup.as_deref())?, cgroup)));
     let caller = Caller { uid, privileged: uid == 0, high: true, ..Caller::default() };
-    let caller = match found {
-        Ok((ceilings, cgroup)) => Caller { ceilings, cgroup, ..caller },
-        Err(why) => Caller { missing: Some(why), ..caller },
-    };
+    let caller = places.locate(caller, places.of(std::process::id()));
     let want = Want::of(&ask.need);
     let unit = ask.unit.as_deref();
     let case = Case { want: &want, priority: ask.priority, gpus: &ask.gpus, caller: &caller, unit, told: true };

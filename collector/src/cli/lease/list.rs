@@ -5,6 +5,7 @@ use collector_core::api::reservations::Reservations;
 use collector_core::text::shown_json;
 
 use super::page;
+use crate::cli::claim::path;
 use crate::cli::settings::Settings;
 use crate::cli::terminal::{colour, room};
 use crate::client::Client;
@@ -22,7 +23,7 @@ pub struct ReservationsArgs {
 }
 
 pub fn reservations(args: &ReservationsArgs, effective: &Effective) -> Result<(), Failure> {
-    let body = Client::of(effective)?.page("/api/v1/reservations")?;
+    let body = Client::of(effective)?.page(&path("reservations"))?;
     let found: Reservations =
         serde_json::from_slice(&body).context("the answer is not from an agent of this version")?;
     if args.json {

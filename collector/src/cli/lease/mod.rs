@@ -3,14 +3,12 @@
 
 mod admit;
 mod alone;
-mod ask;
 mod list;
 mod page;
 mod reserve;
 mod setting;
 
 pub use admit::{AdmitArgs, admit};
-pub use ask::ask;
 pub use list::{ReservationsArgs, reservations};
 pub use reserve::{ReleaseArgs, ReserveArgs, TouchArgs, release, reserve, touch};
 

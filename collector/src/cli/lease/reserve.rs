@@ -4,13 +4,12 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use collector_core::lease::{Claim, OwnerName, Reservation};
+use collector_core::lease::{Claim, OwnerName};
 use collector_core::text::shown_json;
-use hyper::Method;
 
-use super::ask::{Claimed, ask, claim};
 use super::{Terms, exit, gpus, page};
-use crate::cli::need::Wants;
+use crate::cli::claim::{self, Claimed, claim};
+use crate::cli::need::{Own, Wants};
 use crate::cli::settings::Settings;
 use crate::cli::terminal::{colour, room};
 use crate::cli::work::need_and_work;
@@ -24,6 +23,8 @@ use crate::source::cgroup;
 /// Prints the number of the reservation. It belongs to its owner: what the owner uses from then on is taken from it, and it ends
 /// when the owner does. Unless --pid or --cgroup says otherwise that is the process that runs this command, such as a shell;
 /// for a service manager (ExecStartPre=) it is the cgroup of the unit, until it was empty for 30 seconds.
+///
+/// Options of reserve come before MODEL, flags of its engine after it.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Exit codes: 0 reserved, 21 wait, 22 no, 23 unknown.
 
@@ -84,7 +85,8 @@ pub struct TouchArgs {
 }
 
 pub fn reserve(args: &ReserveArgs, effective: &Effective) -> Result<u8, Failure> {
-    let (need, work) = need_and_work(&args.wants, &args.command, effective)?;
+    let own = Own::of::<ReserveArgs>("reserve");
+    let (need, work) = need_and_work(&args.wants, &args.command, &own, effective)?;
     let Terms { priority, unit, on_gpu } = args.terms.clone();
     let owner = match (args.pid, &args.cgroup) {
         (Some(pid), _) => OwnerName::Pid(pid),
@@ -105,7 +107,7 @@ pub fn reserve(args: &ReserveArgs, effective: &Effective) -> Result<u8, Failure>
         work,
     };
     wanted.check().map_err(|why| Failure::new(Exit::Usage, anyhow!(why)))?;
-    match claim(&Client::of(effective)?, &wanted, args.wait)? {
+    match claim(&Client::of(effective)?, &wanted, args.wait, |_| {})? {
         Claimed::Granted(granted) if args.json => {
             let json = serde_json::to_string_pretty(&granted).context("write JSON")?;
             crate::cli::print(&(shown_json(&json).into_owned() + "\n"))?;
@@ -120,7 +122,8 @@ pub fn reserve(args: &ReserveArgs, effective: &Effective) -> Result<u8, Failure>
             crate::cli::print(&format!("{}\n", granted.id))?;
             Ok(Exit::Success.code())
         }
-        Claimed::Short(verdict) => {
+        Claimed::Later(why) | Claimed::NoAgent(why) => Err(why.into()),
+        Claimed::Refused(verdict) => {
             match args.json {
                 true => {
                     let json = serde_json::to_string_pretty(&verdict).context("write JSON")?;
@@ -157,13 +160,9 @@ fn key() -> String {
 }
 
 pub fn release(args: &ReleaseArgs, effective: &Effective) -> Result<(), Failure> {
-    let path = format!("reservations/{}", args.id);
-    let _: Reservation = ask(&Client::of(effective)?, Method::DELETE, &path, None::<&()>)?;
-    Ok(())
+    Ok(claim::release(&Client::of(effective)?, args.id)?)
 }
 
 pub fn touch(args: &TouchArgs, effective: &Effective) -> Result<(), Failure> {
-    let path = format!("reservations/{}/touch", args.id);
-    let _: Reservation = ask(&Client::of(effective)?, Method::POST, &path, None::<&()>)?;
-    Ok(())
+    Ok(claim::touch(&Client::of(effective)?, args.id)?)
 }

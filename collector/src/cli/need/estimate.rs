@@ -15,11 +15,16 @@ use collector_core::need::safetensors::tensor::Weights;
 use collector_core::need::server::{sglang, sglang_flag, tgi, vllm, vllm_flag};
 
 use super::host::Host;
-use super::{Engine, file, folder, is_own, ollama, usage};
+use super::{Engine, Own, file, folder, ollama, usage};
 use crate::exit::{Exit, Failure};
 
 /// The need of a line; [`Unknown`] if it is neither a command nor a model that is known.
-pub fn estimate(line: &[String], engine: Option<Engine>, host: &Host<'_>) -> Result<Result<Need, Unknown>, Failure> {
+pub fn estimate(
+    line: &[String],
+    engine: Option<Engine>,
+    own: &Own,
+    host: &Host<'_>,
+) -> Result<Result<Need, Unknown>, Failure> {
     let unknown = match Command::of(line) {
         Ok(command) => return program(command.program, None, command.arguments, host).map(Ok),
         Err(unknown) => unknown,
@@ -27,9 +32,7 @@ pub fn estimate(line: &[String], engine: Option<Engine>, host: &Host<'_>) -> Res
     let Some((name, flags)) = line.split_first() else { return Ok(Err(unknown)) };
     let path = Path::new(name);
     if file::is_model(path) {
-        if let Some(flag) = flags.iter().find(|flag| is_own(flag)) {
-            return Err(usage(anyhow!("{flag} after {name}: options of need come before MODEL")));
-        }
+        own.check(name, flags)?;
         let program_of = || match engine {
             Some(engine) => engine.program(),
             None if folder::is_checkpoint(path) => Program::Vllm,
@@ -42,10 +45,13 @@ pub fn estimate(line: &[String], engine: Option<Engine>, host: &Host<'_>) -> Res
         }
         return Ok(Ok(need));
     }
+    let of_ollama = name.strip_prefix("ollama:");
+    if host.known(name).is_some() || of_ollama.is_some() {
+        own.check(name, flags)?;
+    }
     if let Some(need) = declared(line, host) {
         return need.map(Ok);
     }
-    let of_ollama = name.strip_prefix("ollama:");
     let found = Name::of(of_ollama.unwrap_or(name)).filter(|_| flags.is_empty()).and_then(|name| ollama::find(&name));
     match (found, of_ollama) {
         (Some(found), _) => Ok(Ok(ollama::need(&found, host)?)),

@@ -10,7 +10,7 @@ pub(super) mod ollama;
 mod page;
 
 use anyhow::anyhow;
-use clap::{Args as _, ValueEnum};
+use clap::ValueEnum;
 use collector_core::need::Need;
 use collector_core::need::command::Program;
 use collector_core::need::declared::Declared;
@@ -99,13 +99,15 @@ pub struct Wants {
 }
 
 pub fn run(args: &NeedArgs, effective: &Effective) -> Result<(), Failure> {
-    let need = wanted(&args.wants, &args.command, effective)?;
+    let need = wanted(&args.wants, &args.command, &Own::of::<NeedArgs>("need"), effective)?;
     let text = if args.json { page::json(&need)? } else { page::text(&need, room(), colour()) };
     super::print(&text)
 }
 
 /// The need of a command or a model, which may be empty, with what is declared in place of estimates.
-pub fn wanted(wants: &Wants, command: &[String], effective: &Effective) -> Result<Need, Failure> {
+///
+/// `own`: the options of the verb that asks.
+pub fn wanted(wants: &Wants, command: &[String], own: &Own, effective: &Effective) -> Result<Need, Failure> {
     let declared = wants.declared().need().map_err(usage)?;
     if command.is_empty() && declared.parts.is_empty() {
         let why = anyhow!("nothing to look at: name a model, a command after --, or what you declare");
@@ -116,7 +118,7 @@ pub fn wanted(wants: &Wants, command: &[String], effective: &Effective) -> Resul
     }
     let environment = Environment::of(command);
     let host = Host::of(wants.gpus, wants.gpu_memory.as_deref(), environment, effective).map_err(usage)?;
-    let mut need = match estimate(command, wants.engine, &host)? {
+    let mut need = match estimate(command, wants.engine, own, &host)? {
         Ok(need) => need,
         // What is declared needs no estimate.
         Err(unknown) if !declared.parts.is_empty() => {
@@ -170,17 +172,45 @@ fn usage(error: impl Into<anyhow::Error>) -> Failure {
     Failure::new(Exit::Usage, error)
 }
 
-/// An option of this verb, not of an engine. Engines have flags named as settings are, such as `--host`.
-fn is_own(flag: &str) -> bool {
-    let name = flag.split_once('=').map_or(flag, |(name, _)| name).strip_prefix("--");
-    let verb = NeedArgs::augment_args(clap::Command::new("need"));
-    let own = verb.get_arguments().filter(|own| own.get_help_heading() != Some(HEADING));
-    own.filter_map(clap::Arg::get_long).any(|own| Some(own) == name)
+/// The options of a verb, which an engine's line must not have by mistake.
+pub struct Own {
+    verb: &'static str,
+    flags: Vec<String>,
+}
+
+impl Own {
+    /// Without settings: engines have flags named as these are, such as `--host`.
+    pub fn of<A: clap::Args>(verb: &'static str) -> Own {
+        let command = A::augment_args(clap::Command::new(verb));
+        let own = command.get_arguments().filter(|own| own.get_help_heading() != Some(HEADING));
+        Own { verb, flags: own.filter_map(clap::Arg::get_long).map(str::to_owned).collect() }
+    }
+
+    /// For what is run as it stands.
+    pub fn none() -> Own {
+        Own { verb: "", flags: Vec::new() }
+    }
+
+    pub fn has(&self, flag: &str) -> bool {
+        let name = flag.split_once('=').map_or(flag, |(name, _)| name).strip_prefix("--");
+        name.is_some_and(|name| self.flags.iter().any(|own| own == name))
+    }
+
+    /// # Errors
+    /// If one of them comes after the model.
+    fn check(&self, model: &str, flags: &[String]) -> Result<(), Failure> {
+        let Some(flag) = flags.iter().find(|flag| self.has(flag)) else { return Ok(()) };
+        let verb = self.verb;
+        let failure = usage(anyhow!("{flag} after {model}: options of {verb} come before MODEL"));
+        Err(failure
+            .hint(format!("if the engine has a {flag}, too, write its whole command: headroom {verb} … -- ENGINE …")))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::{lease, wait};
     use crate::config::load::{Layers, load};
 
     const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/need/nomic-embed.gguf");
@@ -188,7 +218,8 @@ mod tests {
     fn of(arguments: &[&str], gpus: Option<u32>) -> Result<Need, Failure> {
         let command: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let layers = Layers { file: Some("/dev/null".into()), ..Layers::default() };
-        wanted(&Wants { gpus, ..Wants::default() }, &command, &load(&layers).unwrap())
+        let wants = Wants { gpus, ..Wants::default() };
+        wanted(&wants, &command, &Own::of::<NeedArgs>("need"), &load(&layers).unwrap())
     }
 
     #[test]
@@ -216,7 +247,20 @@ mod tests {
             assert_eq!(text, format!("{flag} after {MODEL}: options of need come before MODEL"));
         }
         for flag in ["--slots", "--json-schema", "-cmoe", "json"] {
-            assert!(!is_own(flag), "{flag}");
+            assert!(!Own::of::<NeedArgs>("need").has(flag), "{flag}");
+        }
+        // Each verb has some of its own.
+        let load = || load(&Layers { file: Some("/dev/null".into()), ..Layers::default() }).unwrap();
+        let verbs = [
+            (Own::of::<lease::AdmitArgs>("admit"), "--strict"),
+            (Own::of::<lease::ReserveArgs>("reserve"), "--for=5m"),
+            (Own::of::<wait::WaitArgs>("wait"), "--timeout"),
+        ];
+        for (own, flag) in verbs {
+            let command = [MODEL, flag].map(str::to_owned);
+            let failure = wanted(&Wants::default(), &command, &own, &load()).unwrap_err();
+            let wanted = format!("{flag} after {MODEL}: options of {} come before MODEL", own.verb);
+            assert_eq!(format!("{:#}", failure.error), wanted);
         }
     }
 }

@@ -73,6 +73,9 @@ pub struct StatusArgs {
     /// Print nothing; exit with 0 if the agent answers and takes readings, else with 1
     #[arg(long, conflicts_with_all = ["json", "prometheus", "watch"])]
     pub alive: bool,
+    /// Show times in UTC instead of local time
+    #[arg(long)]
+    pub utc: bool,
     #[command(flatten)]
     pub settings: Settings,
 }
@@ -82,6 +85,7 @@ pub fn run(args: &StatusArgs, effective: &Effective) -> Result<(), Failure> {
         return alive(effective);
     }
     let mut source = Source::open(effective)?;
+    source.utc = args.utc;
     if args.prometheus {
         return super::print(&source.metrics()?);
     }

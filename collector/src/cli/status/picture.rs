@@ -11,6 +11,8 @@ pub struct Picture {
     pub host: String,
     /// Whether an agent said it; else it was read from the host's files.
     pub agent: bool,
+    /// Whether times are shown in UTC.
+    pub utc: bool,
     pub status: Status,
     pub workloads: Vec<workloads::Line>,
 }

@@ -27,6 +27,8 @@ const APART: Duration = Duration::from_millis(200);
 
 pub struct Source {
     config: Config,
+    /// Times are shown in UTC.
+    pub utc: bool,
     of: Of,
 }
 
@@ -52,7 +54,9 @@ impl Source {
         let client = Client::of(effective)?;
         let config = effective.config.clone();
         let why = match ask::<Status>(&client, STATUS) {
-            Ok(first) => return Ok(Source { config, of: Of::Agent { client, first: Some(Box::new(first)) } }),
+            Ok(first) => {
+                return Ok(Source { config, utc: false, of: Of::Agent { client, first: Some(Box::new(first)) } });
+            }
             Err(why) if is_forbidden(&why) => return Err(why.into()),
             Err(why) if is_absent(&why) => "no agent".to_owned(),
             Err(why) => format!("the agent gives no status: {why:#}"),
@@ -61,7 +65,7 @@ impl Source {
         direct.read();
         direct.wait();
         sleep(APART);
-        Ok(Source { config, of: Of::Files { direct: Box::new(direct), client, why } })
+        Ok(Source { config, utc: false, of: Of::Files { direct: Box::new(direct), client, why } })
     }
 
     pub fn status(&mut self) -> Result<Status> {
@@ -74,7 +78,7 @@ impl Source {
     pub fn picture(&mut self) -> Result<Picture> {
         self.look()?;
         let mut status = self.status()?;
-        let Source { config, of } = self;
+        let Source { config, utc, of } = self;
         let (summary, agent) = match of {
             Of::Agent { client, .. } => (ask::<Summary>(client, WORKLOADS)?, true),
             Of::Files { direct, .. } => (Summary::of(direct.view()), false),
@@ -83,7 +87,7 @@ impl Source {
         if status.incident.is_none() {
             status.incident = newest(config);
         }
-        Ok(Picture { host: config.host_name(), agent, status, workloads: summary.workloads })
+        Ok(Picture { host: config.host_name(), agent, utc: *utc, status, workloads: summary.workloads })
     }
 
     /// Looks whether there is an agent by now.

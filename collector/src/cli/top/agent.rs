@@ -17,6 +17,7 @@ use crate::http::WORKLOADS;
 const STATUS: &str = "/api/v1/status";
 const HISTORY: &str = "/api/v1/history";
 const INCIDENTS: &str = "/api/v1/incidents";
+const RESERVATIONS: &str = "/api/v1/reservations";
 /// The list of incidents is asked for when the newest one changes, and once in as many looks.
 const SELDOM: u32 = 5;
 
@@ -80,6 +81,10 @@ impl Agent {
                     Some((id.clone(), find(&self.client, &path)?.map(Box::new)))
                 }
                 None => None,
+            },
+            reservations: match wish.reservations {
+                true => Some(find(&self.client, RESERVATIONS)?),
+                false => None,
             },
             workloads: self.now.clone(),
             before: self.before.clone(),

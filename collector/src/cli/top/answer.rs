@@ -3,6 +3,7 @@
 use collector_core::api::incidents::{Explained, IncidentLine, Incidents};
 use collector_core::api::problem::Problem;
 use collector_core::api::process::Processes;
+use collector_core::api::reservations::Reservations;
 use collector_core::api::status::Status;
 use collector_core::api::window::{History, Query, USUAL};
 use collector_core::api::workloads::Summary;
@@ -18,6 +19,8 @@ pub struct Wish {
     pub workload: Option<String>,
     /// An incident, by its id.
     pub incident: Option<String>,
+    /// What is reserved.
+    pub reservations: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -37,6 +40,8 @@ pub struct Answers {
     pub processes: Option<(String, Processes)>,
     /// The same of the incident.
     pub incident: Option<(String, Result<Box<Incident>, String>)>,
+    /// What is reserved, if it was wished for; why that is not known, if it is not.
+    pub reservations: Option<Result<Reservations, String>>,
     /// Where a recording is.
     pub played: Option<Played>,
 }
@@ -72,6 +77,7 @@ impl Answers {
             workload: wish.workload.as_ref().map(named),
             processes: None,
             incident: wish.incident.as_ref().map(explained),
+            reservations: wish.reservations.then(|| Ok(Reservations::of(view))),
             played: None,
         }
     }

@@ -218,7 +218,8 @@ mod tests {
     fn what_is_looked_at_is_answered_at_once_and_the_thread_ends_with_its_listener() {
         let (orders, ordered) = channel();
         orders.send(Order::Play(Play::Pause)).unwrap();
-        let wish = Wish { workload: Some("ollama.service".to_owned()), incident: Some("none".to_owned()) };
+        let wish =
+            Wish { workload: Some("ollama.service".to_owned()), incident: Some("none".to_owned()), ..Wish::default() };
         orders.send(Order::Look(wish)).unwrap();
         let mut heard = Vec::new();
         play(player(), &ordered, |news| {

@@ -20,7 +20,7 @@ pub const HELP: &[(&str, &str)] = &[
     ("r", "reverse the order"),
     ("t", "tree: workloads below the cgroups that contain them"),
     ("z", "also slices and pods, which are sums of others, and idle workloads"),
-    ("i a", "incidents; alerts that fire"),
+    ("i a l", "incidents; alerts that fire; reservations (leases), and who waits for room"),
     ("e", "explain an incident: the chosen one, or the newest of the chosen workload, or the newest"),
     ("Space", "of a recording: pause, or go on"),
     ("← →  [ ]", "of a recording: one tick back or on; sixty"),
@@ -68,6 +68,7 @@ pub fn key(model: &mut Model, mut key: KeyEvent) -> Option<Request> {
         KeyCode::Char('?') => model.enter(Pane::Help),
         KeyCode::Char('i') => model.enter(Pane::Incidents),
         KeyCode::Char('a') => model.enter(Pane::Alerts),
+        KeyCode::Char('l') => model.enter(Pane::Reservations),
         KeyCode::Char('e') => explain(model),
         KeyCode::Enter => enter(model),
         KeyCode::Char(c) if model.open().pane == Pane::Table && table(model, c) => {}
@@ -169,7 +170,7 @@ pub fn mouse(model: &mut Model, mouse: MouseEvent) {
 }
 
 fn is_list(pane: &Pane) -> bool {
-    matches!(pane, Pane::Table | Pane::Incidents | Pane::Alerts)
+    matches!(pane, Pane::Table | Pane::Incidents | Pane::Alerts | Pane::Reservations)
 }
 
 /// The first click on a row chooses it, the second opens it.

@@ -36,7 +36,7 @@ use model::Model;
 use player::Player;
 use screen::{Restore, Screen, Signals};
 
-/// Show the host and its workloads live, on the whole terminal: charts, a table to sort and filter, incidents, alerts
+/// Show the host and its workloads live, on the whole terminal: charts, a table to sort and filter, incidents, alerts, reservations
 ///
 /// Asks the running agent once an interval, over its socket, or at its address with --listen. Where none answers, it says so
 /// and goes on trying. It changes nothing on the host. In `headroom top`, ? lists all keys.
@@ -46,6 +46,7 @@ use screen::{Restore, Screen, Signals};
   / t z         filter; tree of cgroups; also slices, pods and idle workloads
   < > r         sort by another column; reverse
   i a e         incidents; alerts that fire; explain an incident
+  l             reservations, and who waits for room
   Space ← → + - of a recording: pause, step, faster, slower
   ? Esc q       all keys; back; quit
 
@@ -65,6 +66,9 @@ pub struct TopArgs {
     /// Show a recording instead of the agent
     #[arg(long, value_name = "FILE")]
     pub replay: Option<PathBuf>,
+    /// Show times in UTC instead of local time
+    #[arg(long)]
+    pub utc: bool,
     #[command(flatten)]
     pub settings: Settings,
 }
@@ -102,7 +106,8 @@ pub fn run(args: &TopArgs, effective: &Effective) -> Result<(), Failure> {
     let restore = Restore;
     let screen = Screen::begin()?;
     spawn("keys", &events, |events| screen::listen(|input| say(events, Event::Input(input))))?;
-    let model = Model::new(host(effective, args), args.sort, args.replay.is_some(), colour());
+    let mut model = Model::new(host(effective, args), args.sort, args.replay.is_some(), colour());
+    model.utc = args.utc;
     let ended = show(screen, model, &inbox, &orders);
     drop(restore);
     Ok(ended?)

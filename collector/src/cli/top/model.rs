@@ -1,6 +1,7 @@
 //! What the screen shows, and what an event changes about it. Pure: it reads no key, asks no agent and draws nothing.
 
 use collector_core::api::incidents::IncidentLine;
+use collector_core::lease::Reservation;
 use ratatui::layout::{Position, Rect};
 
 use super::answer::{Answers, Wish};
@@ -17,6 +18,7 @@ pub enum Pane {
     Workload(String),
     Incidents,
     Alerts,
+    Reservations,
     /// One incident, explained.
     Incident(String),
     Help,
@@ -44,6 +46,8 @@ pub struct Hits {
 pub struct Model {
     pub host: String,
     pub colour: bool,
+    /// Times are shown in UTC.
+    pub utc: bool,
     /// A recording is shown, not an agent.
     pub replay: bool,
     /// Absent before the first answer.
@@ -67,6 +71,7 @@ impl Model {
         Model {
             host,
             colour,
+            utc: false,
             replay,
             answers: None,
             silence: None,
@@ -104,6 +109,12 @@ impl Model {
         self.open().first.clamp(least, at.max(least)).min(count.saturating_sub(height))
     }
 
+    /// What is reserved, and who waits after it.
+    pub fn reservations(&self) -> Vec<&Reservation> {
+        let found = self.answers.as_deref().and_then(|answers| answers.reservations.as_ref()?.as_ref().ok());
+        found.map_or_else(Vec::new, |found| found.reservations.iter().chain(&found.waiting).collect())
+    }
+
     pub fn incidents(&self) -> &[IncidentLine] {
         self.answers.as_deref().map_or(&[], |answers| &answers.incidents)
     }
@@ -114,6 +125,7 @@ impl Model {
         Wish {
             workload: find(|pane| if let Pane::Workload(name) = pane { Some(name) } else { None }),
             incident: find(|pane| if let Pane::Incident(id) = pane { Some(id) } else { None }),
+            reservations: self.open().pane == Pane::Reservations,
         }
     }
 
@@ -181,7 +193,7 @@ impl Model {
                 self.chosen = name;
                 at
             }
-            Pane::Incidents | Pane::Alerts => at.min(shown.saturating_sub(1)),
+            Pane::Incidents | Pane::Alerts | Pane::Reservations => at.min(shown.saturating_sub(1)),
             Pane::Workload(_) | Pane::Incident(_) | Pane::Help => at.min(shown.saturating_sub(height)),
         };
         self.open_mut().at = at;
@@ -218,7 +230,7 @@ impl Model {
             Pane::Workload(name) => newest(Some(name)),
             Pane::Incidents => answers.incidents.get(self.open().at).map(|it| it.id.clone()),
             Pane::Alerts => answers.status.alerts.get(self.open().at)?.incident.clone(),
-            Pane::Incident(_) | Pane::Help => None,
+            Pane::Reservations | Pane::Incident(_) | Pane::Help => None,
         }
     }
 }

@@ -80,16 +80,17 @@ fn load_from(layers: &Layers, default_file: &Path) -> Result<Effective, Errors> 
         None => (default_file, false),
     };
     let text = effective.read(path, required, &mut errors);
-    if let Some((name, place)) = chosen(layers, &variables, path, text.as_deref()) {
+    let parsed = text.as_deref().map(|text| file::Parsed::new(path, text));
+    if let Some((name, place)) = chosen(layers, &variables, parsed.as_ref()) {
         effective.profile(&name, &place, &mut errors);
     }
-    let beneath = std::mem::take(&mut effective.config.rule);
-    if let Some(text) = &text {
-        let (set, mut wrong) = file::apply(path, text, &mut effective.config);
+    let beneath = profile::Beneath::take(&mut effective.config);
+    if let Some(parsed) = parsed {
+        let file::Applied { set, errors: mut wrong, .. } = parsed.apply(&mut effective.config);
         effective.origins.extend(set);
         errors.append(&mut wrong);
     }
-    effective.config.rule = profile::merge(beneath, std::mem::take(&mut effective.config.rule));
+    beneath.put(&mut effective.config);
     for (name, value) in &variables {
         match SETTINGS.iter().find(|setting| setting.variable() == *name) {
             Some(setting) => match value.to_str() {
@@ -121,12 +122,11 @@ fn load_from(layers: &Layers, default_file: &Path) -> Result<Effective, Errors> 
     if errors.is_empty() { Ok(effective) } else { Err(Errors(errors)) }
 }
 
-/// The profile that a layer names, and where; the highest layer wins.
+/// The profile that a layer names, and where; the highest layer wins, also if it says that there is none.
 fn chosen(
     layers: &Layers,
     variables: &[(String, &OsString)],
-    path: &Path,
-    text: Option<&str>,
+    parsed: Option<&file::Parsed<'_>>,
 ) -> Option<(String, Place)> {
     let setting = find("profile")?;
     let flag = layers.flags.iter().rev().find(|(other, _)| other.key == setting.key);
@@ -135,13 +135,7 @@ fn chosen(
         let (name, value) = variables.iter().find(|(name, _)| *name == setting.variable())?;
         Some((value.to_str()?.to_owned(), Place::Variable(name.clone())))
     };
-    let file = || {
-        let mut config = Config::default();
-        let (set, _) = file::apply(path, text?, &mut config);
-        let (_, place) = set.into_iter().find(|(other, _)| other.key == setting.key)?;
-        Some((config.profile, place))
-    };
-    flag.or_else(variable).or_else(file).filter(|(name, _)| !name.is_empty())
+    flag.or_else(variable).or_else(|| parsed?.profile()).filter(|(name, _)| !name.is_empty())
 }
 
 impl Effective {
@@ -182,8 +176,8 @@ impl Effective {
         let path = if profile::is_path(name) { PathBuf::from(name) } else { PathBuf::from(format!("profile {name}")) };
         match text {
             Ok(text) => {
-                let file::Profile { set, errors: mut wrong, reserved } =
-                    file::apply_profile(&path, &text, &mut self.config);
+                let file::Applied { set, errors: mut wrong, reserved } =
+                    file::Parsed::new(&path, &text).apply_profile(&mut self.config);
                 self.origins.extend(set);
                 errors.append(&mut wrong);
                 if reserved {

@@ -38,6 +38,7 @@ fn every_variable_is_applied_and_a_flag_overrides_it() {
             "BOOL" => ("true", "false"),
             "NAMES" => ("fault", "block"),
             "PATHS" => ("/a", "/b"),
+            "SLOTS" => ("a", "a=2"),
             "SHARE" => ("0.5", "0.6"),
             "SIZE" => ("1G", "2G"),
             _ => match setting.key {

@@ -1,10 +1,13 @@
-//! Profiles: configuration files that are read beneath the operator's own. Knows those that come with Headroom, and how the rules of
-//! both files become one list; reads no files.
+//! Profiles: configuration files that are read beneath the operator's own. Knows those that come with Headroom, and how the tables of
+//! both files become one list each; reads no files.
 
+use collector_core::need::known::Model;
 use collector_core::rule::raw::Raw;
 use collector_core::spelling::closest;
 
 use super::entry::Entry;
+use super::section::Config;
+use super::target::Wanted;
 
 /// Name and text of each profile that comes with Headroom.
 pub const SHIPPED: &[(&str, &str)] = &[
@@ -33,8 +36,32 @@ pub fn shipped(name: &str) -> Result<&'static str, String> {
     })
 }
 
+/// The tables of a profile that combine with those of the operator's file.
+pub struct Beneath {
+    rule: Vec<Entry<Raw>>,
+    model: Vec<Entry<Model>>,
+    target: Vec<Entry<Wanted>>,
+}
+
+impl Beneath {
+    pub fn take(config: &mut Config) -> Beneath {
+        Beneath {
+            rule: std::mem::take(&mut config.rule),
+            model: std::mem::take(&mut config.model),
+            target: std::mem::take(&mut config.level.target),
+        }
+    }
+
+    /// Of models and targets the first that fits counts: the operator's own come before those of the profile.
+    pub fn put(self, config: &mut Config) {
+        config.rule = merge(self.rule, std::mem::take(&mut config.rule));
+        config.model.extend(self.model);
+        config.level.target.extend(self.target);
+    }
+}
+
 /// The rules of a profile with those of the operator's file: one with the same name sets only its own keys.
-pub fn merge(profile: Vec<Entry<Raw>>, own: Vec<Entry<Raw>>) -> Vec<Entry<Raw>> {
+fn merge(profile: Vec<Entry<Raw>>, own: Vec<Entry<Raw>>) -> Vec<Entry<Raw>> {
     let mut merged = profile;
     let mut changed = vec![false; merged.len()];
     for entry in own {

@@ -70,6 +70,33 @@ fn ringrift() {
     assert_eq!((level.cpu_limit, level.memory_limit, level.gpu_limit, level.filesystem_limit), (0.8, 0.8, 0.8, 0.7));
     assert!(config.admission.within_limits);
     assert_eq!((&*level.filesystems, &*level.model_servers), (&["/".to_owned()][..], &[][..]));
+    let target = |gigabytes: u64, gpu| level.limits().target(gigabytes * GB, gpu);
+    for (gigabytes, gpu, share) in [
+        (128, true, Some(0.65)),
+        (96, true, Some(0.65)),
+        (64, true, Some(0.60)),
+        (32, true, Some(0.60)),
+        (31, true, Some(0.55)),
+        (16, true, Some(0.55)),
+        (15, true, None),
+        (128, false, Some(0.50)),
+        (8, false, Some(0.50)),
+    ] {
+        assert_eq!(target(gigabytes, gpu), share, "{gigabytes} GB, GPU {gpu}");
+    }
+    // Its alerts are about the filesystems that it names, and no others.
+    for name in ["DiskApproachingLimit", "DiskAtLimit"] {
+        let (_, rule) = rules.find(name).unwrap();
+        let Condition::Threshold(it) = &rule.condition else { panic!("{name}") };
+        let of = it.metric.labels.iter().position(|label| *label == "mountpoint").unwrap();
+        let fires = |mountpoint: &str| {
+            let labels: Vec<&str> =
+                (0..it.metric.labels.len()).map(|at| if at == of { mountpoint } else { "" }).collect();
+            it.matches(&labels)
+        };
+        let named = level.filesystems.iter().all(|mountpoint| fires(mountpoint));
+        assert!(named && !fires("/data") && !fires("/boot/efi"), "{name}");
+    }
     // The marks at which its limits warn.
     for (name, metric, above) in
         [("HostCpuHigh", CPU, 0.7), ("HostMemoryElevated", MEMORY, 0.7), ("GpuMemoryHigh", GPU, 0.7)]
@@ -241,6 +268,25 @@ fn a_profile_may_be_a_path_and_a_wrong_one_is_named_where_it_is_chosen() {
     );
     let error = refusal("", "[isolation]\n");
     assert!(error.contains(":1:2: isolation: only a profile may have it"), "{error}");
+}
+
+#[test]
+fn an_empty_name_is_no_profile_and_takes_back_what_is_below() {
+    let of = |profile: &str, environment: &[(&str, &str)]| {
+        let effective = read(profile, "profile = \"ringrift\"\n", environment).unwrap();
+        (effective.config.profile, effective.config.level.gpu_limit)
+    };
+    assert_eq!(of("", &[]), ("ringrift".to_owned(), 0.8));
+    assert_eq!(of("", &[("HEADROOM_PROFILE", "")]), (String::new(), 0.97));
+    assert_eq!(of("warmup", &[("HEADROOM_PROFILE", "")]), ("warmup".to_owned(), 0.97));
+}
+
+#[test]
+fn models_and_targets_of_the_file_come_before_those_of_a_profile() {
+    let text = "[[level.target]]\nmemory = 0.4\n";
+    let effective = read("ringrift", text, &[]).unwrap();
+    assert_eq!(effective.config.level.limits().target(128 * GB, false), Some(0.4));
+    assert_eq!(effective.config.level.target.len(), 5);
 }
 
 #[test]

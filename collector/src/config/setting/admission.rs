@@ -45,12 +45,12 @@ pub(super) const USER_SHARE: Setting = without_flag(
 
 pub(super) const HIGH_PRIORITY: Setting = without_flag(
     "admission.high_priority",
-    Kind::Patterns(|config| &mut config.admission.high_priority),
+    Kind::Names(|config| &mut config.admission.high_priority),
     "Users, by name or number, who may ask for the priorities high and critical, as root may.",
 );
 
 pub(super) const SLOTS: Setting = without_flag(
     "admission.slots",
-    Kind::Patterns(|config| &mut config.admission.slots),
+    Kind::Slots(|config| &mut config.admission.slots),
     "Slots that all users share, NAME or NAME=PLACES. A slot that is not named here belongs to the user that asks for it, and has one place.",
 );

@@ -97,7 +97,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     without_flag(
         "host",
-        Kind::Text(|config| &mut config.host),
+        Kind::OptionalText(|config| &mut config.host),
         "Name of this host in alerts. Unless set, the host name, which may differ in a container.",
     ),
     profile::PROFILE,

@@ -23,7 +23,9 @@ fn another(kind: &Kind<Config>) -> (String, String) {
         Kind::Switch(of) => (if *of(&mut Config::default()) { "false" } else { "true" }, false),
         Kind::Choice(_, words) => (words[words.len() - 1], true),
         Kind::Patterns(_) => return ("/a b/*, c".into(), r#"["/a b/*", "c"]"#.into()),
-        Kind::Text(_) => ("some text", true),
+        Kind::Names(_) => return ("a b, c".into(), r#"["a b", "c"]"#.into()),
+        Kind::Slots(_) => return ("a, b=2".into(), r#"["a", "b=2"]"#.into()),
+        Kind::Text(_) | Kind::OptionalText(_) => ("some text", true),
         other @ (Kind::Secret(_)
         | Kind::Url(_)
         | Kind::OptionalChoice(..)
@@ -124,6 +126,14 @@ fn an_invalid_value_is_rejected_with_a_description_of_valid_ones() {
         ("log.level", "INFO", "did you mean \"info\"?"),
         ("log.format", "xml", "\"xml\" is not auto, pretty or json"),
         ("disk.exclude", "loop*,,ram*", "\"\" is not a name"),
+        ("admission.high_priority", "a,b*", "\"b*\" is not a name: * has no meaning here"),
+        ("admission.high_priority", "a,,b", "\"\" is not a name"),
+        ("admission.slots", "a,b=x", "\"b=x\" is not a slot: NAME or NAME=PLACES"),
+        ("admission.slots", "=1", "\"=1\" is not a slot"),
+        ("admission.slots", "a=", "\"a=\" is not a slot"),
+        ("admission.slots", "a=-1", "\"a=-1\" is not a slot"),
+        ("admission.slots", "train-*", "\"train-*\" is not a name: * has no meaning here"),
+        ("admission.slots", "a,a=2", "\"a\" is named twice"),
         ("pressure.memory_window", "11s", "\"11s\" is not a duration from \"500ms\" to \"10s\""),
         ("kernel.disable", "fault,,block", "\"\" is not the name of a signal or a program"),
         ("kernel.disable", "fualt", "\"fualt\" is not the name of a signal or a program; did you mean \"fault\"?"),

@@ -4,3 +4,4 @@ pub mod model;
 pub mod pool;
 pub mod rule;
 pub mod sink;
+pub mod target;

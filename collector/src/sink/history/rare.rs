@@ -25,9 +25,17 @@ pub fn put(transaction: &Transaction<'_>, quarter: &tier::Quarter) -> Result<u64
         let (gpu, what) = rare.key();
         transaction
             .prepare_cached(
-                "INSERT INTO rare VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET count = count + ?5",
+                "INSERT INTO rare VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT DO UPDATE SET count = CASE ?6 WHEN 1 THEN max(count, ?5) ELSE count + ?5 END",
             )?
-            .execute(params![day as i64, place as i64, gpu, what, i64::try_from(*count).unwrap_or(i64::MAX)])
+            .execute(params![
+                day as i64,
+                place as i64,
+                gpu,
+                what,
+                i64::try_from(*count).unwrap_or(i64::MAX),
+                matches!(rare, Rare::Peak(_))
+            ])
             .context("write a count")?;
     }
     Ok(left_out)

@@ -11,6 +11,10 @@ use serde_json::{Map, Value};
 
 use super::file::{FILE, LAYOUT, Limits};
 
+/// Events in one page, and at most.
+const PAGE: usize = 256;
+const LONGEST_PAGE: usize = 4096;
+
 /// The journal, opened read-only.
 pub struct Reader {
     connection: Connection,
@@ -82,19 +86,30 @@ impl Reader {
 
     /// The last alerts, the newest last.
     pub fn alerts(&self, limit: usize) -> Result<Vec<StoredAlert>> {
-        let statement = "SELECT id, time, body FROM alert ORDER BY id DESC LIMIT ?";
-        let rows = self.rows(statement, params![limit as i64], |row| {
-            Ok((unsigned(row, 0)?, unsigned(row, 1)?, row.get::<_, String>(2)?))
+        self.alerts_where(0, limit, |_| true)
+    }
+
+    /// The last alerts since a moment that are wanted, the newest last.
+    pub fn alerts_where(&self, from: u64, limit: usize, wants: impl Fn(&Alert) -> bool) -> Result<Vec<StoredAlert>> {
+        let statement = "SELECT id, time, body FROM alert WHERE time >= ? ORDER BY id DESC";
+        let found = self.newest(statement, from, limit, |row| {
+            let alert = parse(&row.get::<_, String>(2)?).filter(&wants);
+            let (id, time) = (unsigned(row, 0)?, unsigned(row, 1)?);
+            Ok(alert.map(|alert| (id, time, alert)))
         })?;
-        let alerts = rows.into_iter().rev().filter_map(|(id, time, body)| Some((id, time, parse(&body)?)));
-        alerts.map(|(id, time, alert)| Ok(StoredAlert { id, time, alert, deliveries: self.deliveries(id)? })).collect()
+        let stored = found.into_iter();
+        stored.map(|(id, time, alert)| Ok(StoredAlert { id, time, alert, deliveries: self.deliveries(id)? })).collect()
     }
 
     /// The last incidents, the newest last.
     pub fn incidents(&self, limit: usize) -> Result<Vec<Incident>> {
-        let statement = "SELECT body FROM incident ORDER BY id DESC LIMIT ?";
-        let bodies = self.rows(statement, params![limit as i64], |row| row.get::<_, String>(0))?;
-        Ok(bodies.iter().rev().filter_map(|body| parse(body)).collect())
+        self.incidents_where(0, limit, |_| true)
+    }
+
+    /// The last incidents since a moment that are wanted, the newest last.
+    pub fn incidents_where(&self, from: u64, limit: usize, wants: impl Fn(&Incident) -> bool) -> Result<Vec<Incident>> {
+        let statement = "SELECT body FROM incident WHERE time >= ? ORDER BY id DESC";
+        self.newest(statement, from, limit, |row| Ok(parse(&row.get::<_, String>(0)?).filter(&wants)))
     }
 
     /// The incidents that were reported since this moment, the newest last.
@@ -154,9 +169,27 @@ impl Reader {
 
     /// The last events, the newest last.
     pub fn last_events(&self, limit: usize) -> Result<Vec<Event>> {
-        let mut events = self.events("WHERE id > ?1 ORDER BY id DESC LIMIT ?2", 0, limit)?;
-        events.reverse();
-        Ok(events)
+        self.events_where(0, limit, |_| true)
+    }
+
+    /// The last events since a moment that are wanted, the newest last.
+    pub fn events_where(&self, from: u64, limit: usize, wants: impl Fn(&Event) -> bool) -> Result<Vec<Event>> {
+        let (mut found, mut before) = (Vec::new(), i64::MAX as u64);
+        // Page by page: of all tables together SQLite would sort every row.
+        while found.len() < limit {
+            let page =
+                self.events("WHERE id < ?1 ORDER BY id DESC LIMIT ?2", before, limit.clamp(PAGE, LONGEST_PAGE))?;
+            let Some(oldest) = page.last() else { break };
+            // Ids grow with time; an incident keeps the id of its first report.
+            let over = oldest.time < from && page.iter().all(|event| event.time < from);
+            before = oldest.id;
+            found.extend(page.into_iter().filter(&wants).take(limit - found.len()));
+            if over {
+                break;
+            }
+        }
+        found.reverse();
+        Ok(found)
     }
 
     /// Alerts pending for this receiver, the oldest first.
@@ -192,6 +225,26 @@ impl Reader {
             };
             Ok(Event { id: unsigned(row, 0)?, time: unsigned(row, 1)?, what })
         })
+    }
+
+    /// The newest rows of which there is something, at most so many, the newest last.
+    fn newest<T>(
+        &self,
+        statement: &str,
+        from: u64,
+        limit: usize,
+        mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<Option<T>>,
+    ) -> Result<Vec<T>> {
+        let mut statement = self.connection.prepare(statement).context("read the journal")?;
+        let mut rows = statement.query(params![from as i64]).context("read the journal")?;
+        let mut found = Vec::new();
+        while found.len() < limit
+            && let Some(row) = rows.next().context("read the journal")?
+        {
+            found.extend(take(row).context("read the journal")?);
+        }
+        found.reverse();
+        Ok(found)
     }
 
     fn deliveries(&self, alert: u64) -> Result<Vec<Delivery>> {

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use collector_core::cgroup::contains;
-use collector_core::lease::Ceiling;
+use collector_core::lease::{Caller, Ceiling};
 
 use crate::source::cgroup::{Controller, Hierarchies, Hierarchy, path_in};
 use crate::source::root::Root;
@@ -68,6 +68,15 @@ impl Places {
         let text = read(&self.process(pid).join("cgroup")).filter(|_| pid > 0);
         let path = text.as_deref().and_then(|text| path_in(text, memory.id));
         path.map(|path| Some(path.into_owned())).ok_or_else(|| format!("the memory cgroup of process {pid}"))
+    }
+
+    /// A caller whose work will be in this cgroup, with the limits above it; or with what of that is not known.
+    pub fn locate(&self, caller: Caller, place: Result<Option<String>, String>) -> Caller {
+        let found = place.and_then(|cgroup| Ok((self.ceilings(cgroup.as_deref())?, cgroup)));
+        match found {
+            Ok((ceilings, cgroup)) => Caller { cgroup, ceilings, ..caller },
+            Err(why) => Caller { missing: Some(why), ..caller },
+        }
     }
 
     /// The directory of a cgroup that exists.

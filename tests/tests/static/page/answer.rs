@@ -77,7 +77,8 @@ fn written(schema: &Value) -> String {
 
 /// The properties of a schema and of those that it contains.
 fn properties<'s>(schemas: &'s Value, schema: &'s Value) -> BTreeMap<&'s str, &'s Value> {
-    let parts = schema["allOf"].as_array().into_iter().flatten();
+    // Of a choice between objects each property may be absent.
+    let parts = ["allOf", "oneOf"].into_iter().flat_map(|of| schema[of].as_array().into_iter().flatten());
     let resolve = |part: &'s Value| match part["$ref"].as_str() {
         Some(path) => &schemas[path.rsplit('/').next().unwrap()],
         None => part,

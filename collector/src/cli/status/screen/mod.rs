@@ -1,13 +1,11 @@
 //! The screen: which parts it has, and how the lines there are go to them. Every part has its least; the rest goes to those that want
 //! more, the most important first.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use super::degraded::degraded;
 use super::part;
 use super::picture::{Part, Picture};
 use crate::cli::sheet::{Line, Paint};
-use crate::cli::state;
+use crate::cli::{state, zone};
 
 /// The narrowest and the widest screen.
 const WIDTHS: (usize, usize) = (40, 200);
@@ -83,9 +81,7 @@ fn head(picture: &Picture, width: usize) -> Line {
         true => "read without an agent".to_owned(),
         false => state::fires(&status.alerts),
     };
-    // To the second.
-    let moment = UNIX_EPOCH + Duration::from_secs(status.time / 1_000_000_000);
-    let clock = humantime::format_rfc3339_seconds(moment).to_string().replace('T', " ").replace('Z', " UTC");
+    let clock = zone::named(status.time, picture.utc);
     let version = status.version.as_ref().filter(|_| *agent).map(|version| format!("headroom {version}  "));
     let line = Line::new(Paint::Bold, host).and(Paint::Plain, "  ").and(paint, health.to_uppercase());
     let line = line.and(Paint::Plain, "  ").and(Paint::Plain, fires);

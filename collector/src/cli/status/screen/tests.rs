@@ -35,7 +35,7 @@ fn played() -> Picture {
     }
     let view = engine.view();
     let (status, workloads) = (Status::of(view), Summary::of(view).workloads);
-    Picture { host: "node1".to_owned(), agent: true, status, workloads }
+    Picture { host: "node1".to_owned(), agent: true, utc: true, status, workloads }
 }
 
 fn host(second: u64) -> Vec<Reading> {
@@ -121,7 +121,7 @@ fn a_host_without_an_agent_says_what_it_cannot_know() {
     let source = Source { source: "host".into(), up: false, ns: 1, error };
     engine.apply(&Sample { time: 1_700_000_001 * SECOND, reading: Reading::Source(source) });
     let status = super::super::source::unattended(Status::of(engine.view()), "no agent");
-    let picture = Picture { host: "node1".to_owned(), agent: false, status, workloads: Vec::new() };
+    let picture = Picture { host: "node1".to_owned(), agent: false, utc: true, status, workloads: Vec::new() };
     golden("files.80.txt", &fitting(&picture, 80, 24));
 }
 

@@ -1,10 +1,9 @@
 //! The band of the host: what fires, memory, CPU, pressure, disks and GPUs, with their last five minutes. Knows which of its lines
 //! matter most, not how many there is room for.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use collector_core::alert::Alert;
 use collector_core::amount::{bytes, fixed, percent};
+use collector_core::api::level::LevelLine;
 use collector_core::api::status::{Status, Unavailable};
 use collector_core::series::Series;
 
@@ -12,9 +11,9 @@ use super::super::answer::Answers;
 use super::super::model::Model;
 use super::super::track::Track;
 use super::chart::chart;
-use crate::cli::gpus;
 use crate::cli::sheet::{Line, Paint, UNKNOWN, left, right};
 use crate::cli::state::{self, alarm, fullness, worst};
+use crate::cli::{gpus, level, zone};
 
 /// Columns of a label, such as `Memory`.
 const LABEL: usize = 8;
@@ -55,13 +54,19 @@ pub fn head(model: &Model, width: usize) -> Line {
     };
     let ((paint, health), fires) = (state::health(status.health), state::fires(&status.alerts));
     let line = line.and(Paint::Plain, "  ").and(paint, health.to_uppercase()).and(Paint::Plain, format!("  {fires}"));
-    line.ending(width, Paint::Dim, format!("{} UTC", moment(status.time)))
+    let line = match &status.level {
+        Some(standing) => line.and(Paint::Plain, "  level ").and(level::paint(standing.level), name(standing)),
+        None => line,
+    };
+    line.ending(width, Paint::Dim, zone::named(status.time, model.utc))
 }
 
-/// To the second.
-pub fn moment(time: u64) -> String {
-    let time = UNIX_EPOCH + Duration::from_secs(time / 1_000_000_000);
-    humantime::format_rfc3339_seconds(time).to_string().replace('T', " ").replace('Z', "")
+fn name(standing: &LevelLine) -> String {
+    match (standing.level, &standing.name) {
+        (Some(level), Some(name)) => format!("{level} {name}"),
+        _ if standing.at_least == 0 => "not known".to_owned(),
+        _ => format!("not known, {} or higher", standing.at_least),
+    }
 }
 
 fn reasons(status: &Status) -> Vec<Line> {

@@ -6,10 +6,10 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
 use super::super::model::{Hits, Model};
-use super::host::moment;
 use super::paint::{self, put, wrap};
 use crate::cli::sheet::{Line, Paint, left};
 use crate::cli::state::alarm;
+use crate::cli::zone::clock;
 
 /// Lines of the list that stay on a low screen, its head included.
 const LIST: u16 = 4;
@@ -17,7 +17,7 @@ const LIST: u16 = 4;
 pub fn incidents(buffer: &mut Buffer, area: Rect, model: &Model) -> Hits {
     let line = |it: &collector_core::api::incidents::IncidentLine| {
         let state = if it.complete { "" } else { " (not complete yet)" };
-        Line::new(Paint::Dim, moment(it.time)).and(Paint::Plain, format!("  {}{state}", it.title))
+        Line::new(Paint::Dim, clock(it.time, model.utc)).and(Paint::Plain, format!("  {}{state}", it.title))
     };
     let lines: Vec<Line> = model.incidents().iter().map(line).collect();
     let left_out = model.answers.as_deref().map_or(0, |answers| answers.left_out);
@@ -30,7 +30,7 @@ pub fn alerts(buffer: &mut Buffer, area: Rect, model: &Model) -> Hits {
     let alerts = model.answers.as_deref().map_or(&[][..], |answers| &answers.status.alerts);
     let line = |alert: &collector_core::alert::Alert| {
         Line::new(alarm(Some(alert.severity)), left(alert.severity.label(), 9))
-            .and(Paint::Dim, moment(alert.started))
+            .and(Paint::Dim, clock(alert.started, model.utc))
             .and(Paint::Plain, format!("  {}", alert.summary))
             .and(Paint::Dim, format!("  {}", alert.alert))
     };
@@ -49,7 +49,8 @@ pub fn alerts(buffer: &mut Buffer, area: Rect, model: &Model) -> Hits {
     list(buffer, page, model, head, "no alert fires", lines)
 }
 
-fn list(buffer: &mut Buffer, area: Rect, model: &Model, head: &str, none: &str, lines: Vec<Line>) -> Hits {
+/// A list with its head, of which one line is chosen.
+pub fn list(buffer: &mut Buffer, area: Rect, model: &Model, head: &str, none: &str, lines: Vec<Line>) -> Hits {
     let page = Rect { y: area.y.saturating_add(1), height: area.height.saturating_sub(1), ..area };
     let at = model.open().at.min(lines.len().saturating_sub(1));
     let first = model.first(at, page.height.into(), lines.len());

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::{env, fs};
 
 use collector_core::api::process::{Process, Processes};
+use collector_core::api::reservations::Reservations;
 use collector_core::api::workloads::{Line as Figures, Summary};
+use collector_core::lease::answer::Part;
+use collector_core::lease::{Orphan, Owner, Priority, Reservation, State};
 use collector_core::rule::Rules;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -34,7 +37,10 @@ fn look(model: &mut Model, player: &Player) {
 }
 
 fn model() -> Model {
-    Model::new("node1".to_owned(), Column::Memory, false, true)
+    // Golden screens are of UTC, wherever they are drawn.
+    let mut model = Model::new("node1".to_owned(), Column::Memory, false, true);
+    model.utc = true;
+    model
 }
 
 /// Draws it as the verb does.
@@ -126,6 +132,85 @@ fn a_workload_shows_its_processes_whatever_they_call_themselves() {
     assert!(screen.contains("      7 kthread") && screen.contains("9 were not read"), "{screen}");
 }
 
+/// A lease and a claim of a program that calls itself something harmful.
+fn reserved() -> Reservations {
+    let lease = Reservation {
+        id: 7,
+        state: State::Settled,
+        workload: "docker/vllm".to_owned(),
+        uid: 1000,
+        owner: Owner::Process { pid: 4242, started: 1 },
+        unit: Some("vllm".to_owned()),
+        priority: Priority::Normal,
+        evictable: true,
+        resources: [
+            ("host memory", None, 2 << 30, Some(1 << 30)),
+            ("VRAM", Some("0"), 20 << 30, Some(18 << 30)),
+            ("slot", Some("load"), 1, None),
+        ]
+        .map(|(resource, of, amount, used)| Part {
+            resource: resource.to_owned(),
+            of: of.map(str::to_owned),
+            amount,
+            used,
+        })
+        .to_vec(),
+        age_seconds: 300,
+        ends_in_seconds: Some(3600),
+        idle_seconds: 10,
+        orphans: Vec::new(),
+    };
+    let orphan = Orphan { pid: 99, cgroup: None, gpu: "1".to_owned(), bytes: Some(3 << 30) };
+    let gone = Reservation {
+        id: 8,
+        state: State::Ending,
+        orphans: vec![orphan],
+        resources: lease.resources[1..2].to_vec(),
+        ends_in_seconds: None,
+        ..lease.clone()
+    };
+    let wanted = Part { used: None, ..lease.resources[0].clone() };
+    let claim = Reservation {
+        id: 0,
+        state: State::Waiting,
+        workload: "a\x1b[2Jb".to_owned(),
+        unit: None,
+        ends_in_seconds: None,
+        evictable: false,
+        resources: vec![wanted],
+        ..lease.clone()
+    };
+    Reservations { time: 1, reservations: vec![lease, gone], waiting: vec![claim] }
+}
+
+#[test]
+fn what_is_reserved_is_a_list_with_all_about_the_chosen_one() {
+    let mut alert = player("alert");
+    alert.forward(150).unwrap();
+    for (name, keys) in [("reservations", "l"), ("orphan", "l↓"), ("claim", "l↓↓")] {
+        for (width, height) in [(80, 24), (160, 40)] {
+            let mut model = model();
+            look(&mut model, &alert);
+            press(&mut model, &keys[..1]);
+            assert!(model.wish().reservations);
+            let answers = Answers::of(alert.view(), None, &model.wish());
+            model.hear(News::Answers(Box::new(Answers { reservations: Some(Ok(reserved())), ..answers })));
+            drawn(&mut model, width, height);
+            press(&mut model, &keys[1..]);
+            let screen = drawn(&mut model, width, height);
+            assert!(!screen.contains('\x1b'), "{screen}");
+            golden(&format!("{name}.{width}"), &screen);
+        }
+    }
+    let mut model = model();
+    look(&mut model, &alert);
+    press(&mut model, "l");
+    look(&mut model, &alert);
+    assert!(drawn(&mut model, 80, 24).contains("nothing is reserved, and nobody waits for room"));
+    press(&mut model, "\x1b");
+    assert!(!model.wish().reservations, "it is not asked for any more");
+}
+
 #[test]
 fn every_pane_is_drawn_at_every_size() {
     let mut player = player("everything");
@@ -133,7 +218,7 @@ fn every_pane_is_drawn_at_every_size() {
     let sizes = (1..=12).flat_map(|width| (1..=12).map(move |height| (width, height)));
     let more = [(20, 1), (1, 80), (40, 16), (79, 23), (80, 24), (120, 30), (160, 40), (300, 80)];
     let sizes: Vec<(u16, u16)> = sizes.chain(more).collect();
-    for keys in ["", "t", "/x", "\n", "i", "a", "e", "?", "G", "zG"] {
+    for keys in ["", "t", "/x", "\n", "i", "a", "l", "e", "?", "G", "zG"] {
         // One model through all sizes, as a terminal that is resized, and back.
         let mut model = model();
         drawn(&mut model, 1, 1);

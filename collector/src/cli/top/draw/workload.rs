@@ -12,10 +12,10 @@ use super::super::answer::Answers;
 use super::super::model::Model;
 use super::super::track::Track;
 use super::chart::chart;
-use super::host::moment;
 use super::paint::wrap;
 use crate::cli::sheet::{Line, Paint, left, right};
 use crate::cli::state::alarm;
+use crate::cli::zone::clock;
 
 /// Columns of a series' name, and of each of its two values.
 const LABEL: usize = 22;
@@ -37,7 +37,7 @@ pub fn lines(model: &Model, name: &str, width: usize, height: usize) -> Vec<Line
     let Some(answers) = model.answers.as_deref() else { return lines };
     let figures = answers.workloads.workloads.iter().find(|line| line.workload == name);
     lines.extend(figures.into_iter().flat_map(|figures| about(figures, width)));
-    let mut after = happened(answers, name, width);
+    let mut after = happened(answers, name, width, model.utc);
     after.extend(answers.processes.iter().filter(|(of, _)| of == name).flat_map(|(_, found)| processes(found, width)));
     let room = after.len().min(BELOW);
     match &answers.workload {
@@ -132,7 +132,7 @@ fn processes(found: &Processes, width: usize) -> Vec<Line> {
 }
 
 /// Alerts and incidents about it.
-fn happened(answers: &Answers, name: &str, width: usize) -> Vec<Line> {
+fn happened(answers: &Answers, name: &str, width: usize, utc: bool) -> Vec<Line> {
     let mut lines = Vec::new();
     let is_about = |labels: &BTreeMap<String, String>| labels.get("workload").is_some_and(|it| it == name);
     for alert in answers.status.alerts.iter().filter(|alert| is_about(&alert.labels)) {
@@ -141,7 +141,7 @@ fn happened(answers: &Answers, name: &str, width: usize) -> Vec<Line> {
         lines.extend(paragraph(Paint::Dim, INDENT, &alert.action, width));
     }
     for it in answers.incidents.iter().filter(|it| is_about(&it.labels)) {
-        lines.push(Line::new(Paint::Dim, moment(it.time)).and(Paint::Plain, format!("  {}", it.title)));
+        lines.push(Line::new(Paint::Dim, clock(it.time, utc)).and(Paint::Plain, format!("  {}", it.title)));
         lines.extend(paragraph(Paint::Dim, INDENT, &it.cause, width));
     }
     if lines.is_empty() {

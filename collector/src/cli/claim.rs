@@ -1,15 +1,15 @@
-//! What the guard asks of the agent: a lease, another owner for it, its end; how a command ended; and what was killed. Knows HTTP only
-//! as statuses, and no processes.
+//! What verbs ask of the agent about leases: one, another owner for it, its end; and how a command ended. Knows HTTP only as statuses,
+//! no flags and no processes.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
-use collector_core::api::incidents::{Explained, Incidents};
 use collector_core::api::problem::Problem;
-use collector_core::incident::Incident;
+use collector_core::api::read::ROOT;
 use collector_core::lease::ask::LONGEST_WAIT;
 use collector_core::lease::{Claim, Ended, Granted, OwnerName, Verdict};
 use hyper::{Method, StatusCode};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Answer, Client, is_absent, is_forbidden};
@@ -24,8 +24,8 @@ const GONE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-const RESERVATIONS: &str = "/api/v1/reservations";
-pub const CIRCUITS: &str = "/api/v1/circuits";
+const RESERVATIONS: &str = "reservations";
+pub const CIRCUITS: &str = "circuits";
 
 /// The answer to a claim.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ fn once(client: &Client, claim: &Claim, wait: Duration) -> Result<Claimed> {
     let claim = Claim { wait_seconds: Some(seconds).filter(|seconds| *seconds > 0), ..claim.clone() };
     let limit = if wait.is_zero() { TIMEOUT } else { wait + LATE };
     let body = serde_json::to_vec(&claim).context("write the claim")?;
-    match client.send(Method::POST, RESERVATIONS, Some(body), limit) {
+    match client.send(Method::POST, &path(RESERVATIONS), Some(body), limit) {
         Err(error) if is_forbidden(&error) && !is_absent(&error) => Err(error),
         Err(error) => Ok(Claimed::NoAgent(error)),
         Ok(answer) => understood(&answer),
@@ -96,7 +96,9 @@ fn once(client: &Client, claim: &Claim, wait: Duration) -> Result<Claimed> {
 fn understood(answer: &Answer) -> Result<Claimed> {
     let Answer { status, body } = answer;
     match *status {
-        StatusCode::CREATED => Ok(Claimed::Granted(serde_json::from_slice(body).context("read the lease")?)),
+        StatusCode::CREATED | StatusCode::OK => {
+            Ok(Claimed::Granted(serde_json::from_slice(body).context("read the lease")?))
+        }
         StatusCode::CONFLICT => {
             let refusal: Refusal = serde_json::from_slice(body).context("read the refusal")?;
             Ok(Claimed::Refused(Box::new(refusal.verdict.ok_or_else(|| anyhow!("{}", said(answer)))?)))
@@ -121,40 +123,51 @@ fn said(answer: &Answer) -> String {
     }
 }
 
+/// Where the agent answers about something.
+pub fn path(what: &str) -> String {
+    format!("{ROOT}{what}")
+}
+
+/// The answer to a request that waits for nothing.
+///
+/// # Errors
+/// What the agent says is wrong.
+pub fn ask<T: DeserializeOwned>(
+    client: &Client,
+    method: Method,
+    what: &str,
+    body: Option<&impl Serialize>,
+) -> Result<T> {
+    let answer = send(client, method, what, body)?;
+    serde_json::from_slice(&answer.body).context("the answer is not from an agent of this version")
+}
+
 /// Gives a lease to another owner.
 pub fn own(client: &Client, id: u64, owner: &OwnerName) -> Result<()> {
-    send(client, Method::POST, &format!("{RESERVATIONS}/{id}/owner"), Some(owner))
+    send(client, Method::POST, &format!("{RESERVATIONS}/{id}/owner"), Some(owner)).map(drop)
 }
 
 pub fn release(client: &Client, id: u64) -> Result<()> {
-    send(client, Method::DELETE, &format!("{RESERVATIONS}/{id}"), None::<&()>)
+    send(client, Method::DELETE, &format!("{RESERVATIONS}/{id}"), None::<&()>).map(drop)
+}
+
+/// Says that what a lease holds is in use.
+pub fn touch(client: &Client, id: u64) -> Result<()> {
+    send(client, Method::POST, &format!("{RESERVATIONS}/{id}/touch"), None::<&()>).map(drop)
 }
 
 /// Reports how something that was started ended.
 pub fn ended(client: &Client, ended: &Ended) -> Result<()> {
-    send(client, Method::POST, CIRCUITS, Some(ended))
+    send(client, Method::POST, CIRCUITS, Some(ended)).map(drop)
 }
 
-fn send(client: &Client, method: Method, path: &str, body: Option<&impl Serialize>) -> Result<()> {
+fn send(client: &Client, method: Method, what: &str, body: Option<&impl Serialize>) -> Result<Answer> {
     let body = body.map(serde_json::to_vec).transpose().context("write the request")?;
-    let answer = client.send(method, path, body, TIMEOUT)?;
+    let answer = client.send(method, &path(what), body, TIMEOUT)?;
     match answer.status.is_success() {
-        true => Ok(()),
+        true => Ok(answer),
         false => Err(anyhow!("{}", said(&answer))),
     }
-}
-
-/// The newest incident since `since` (nanoseconds since the Unix epoch) in which the OOM killer killed one of these processes.
-pub fn kill(client: &Client, since: u64, is_ours: impl Fn(u32) -> bool) -> Result<Option<Incident>> {
-    let list: Incidents = serde_json::from_slice(&client.page("/api/v1/incidents")?).context("read the incidents")?;
-    for line in list.incidents.iter().filter(|line| line.kind == "oom" && line.time >= since) {
-        let page = client.page(&format!("/api/v1/incidents/{}", line.id))?;
-        let Explained { incident, .. } = serde_json::from_slice(&page).context("read the incident")?;
-        if incident.evidence.kills.iter().any(|victim| is_ours(victim.pid)) {
-            return Ok(Some(incident));
-        }
-    }
-    Ok(None)
 }
 
 #[cfg(test)]
