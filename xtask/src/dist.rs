@@ -5,9 +5,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::build;
 use crate::licence;
@@ -32,11 +32,31 @@ pub struct Args {
     dev: bool,
 }
 
+/// Which binary is packaged.
+#[derive(Clone, Copy, Debug)]
+pub struct Build {
+    pub release: bool,
+    /// Drop all debug information, so that the package of a debug build is small.
+    pub strip: bool,
+}
+
 pub fn dist(project: &Project, args: &Args) -> Result<()> {
+    package(project, Build { release: !args.dev, strip: false })?;
+    let dist = project.target.join("dist");
+    wheel(project, &dist)?;
+    let binary = project.target.join(if args.dev { "debug" } else { "release" }).join("headroom");
+    let shipped = dist.join("headroom");
+    fs::copy(&binary, &shipped).with_context(|| format!("copy the binary to {}", shipped.display()))?;
+    project::say(project::STEP, &format!("dist: built in {}", dist.display()));
+    Ok(())
+}
+
+/// Builds the Debian package in `target/dist`; its path.
+pub fn package(project: &Project, build: Build) -> Result<PathBuf> {
     setup::ensure(project, Scope::Build)?;
     page::prepare(project)?;
     let packager = packager(project)?;
-    let binary = build::compile(project, &build::Args { release: !args.dev })?;
+    let binary = build::compile(project, &build::Args { release: build.release })?;
     project::say(project::STEP, "dist: manual page, completions, notices");
     document(&binary)?;
     licence::notices(project, &binary.with_file_name("dist").join(NOTICES))?;
@@ -45,17 +65,24 @@ pub fn dist(project: &Project, args: &Args) -> Result<()> {
     project::say(project::STEP, "dist: Debian package");
     let mut deb = Command::new(packager);
     deb.current_dir(&project.root).args(["--package", "collector", "--no-build", "--output"]).arg(&dist);
-    match args.dev {
-        true => deb.args(["--profile", "dev", "--fast"]),
+    match build.release {
+        false => deb.args(["--profile", "dev", "--fast"]),
         // Debug information, for line numbers in backtraces, goes into a package of its own.
-        false => deb.args(["--profile", "release", "--dbgsym"]),
+        true if !build.strip => deb.args(["--profile", "release", "--dbgsym"]),
+        true => deb.args(["--profile", "release"]),
     };
-    project::run(deb.env("CARGO_TARGET_DIR", &project.target))?;
-    wheel(project, &dist)?;
-    let shipped = dist.join("headroom");
-    fs::copy(&binary, &shipped).with_context(|| format!("copy the binary to {}", shipped.display()))?;
-    project::say(project::STEP, &format!("dist: built in {}", dist.display()));
-    Ok(())
+    if build.strip {
+        deb.arg("--strip");
+    }
+    let output = deb.env("CARGO_TARGET_DIR", &project.target).stderr(Stdio::inherit()).output();
+    let output = output.context("run cargo-deb")?;
+    if !output.status.success() {
+        bail!("cargo-deb failed");
+    }
+    // It prints the path of each package that it made.
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let path = text.lines().map(str::trim).find(|line| line.ends_with(".deb"));
+    Ok(path.context("cargo-deb named no package")?.into())
 }
 
 /// Builds the Python package, which is the same for all machines.

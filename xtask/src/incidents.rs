@@ -33,9 +33,9 @@ pub struct Args {
     /// Seed of the numbers, to repeat a run; with `incidents`
     #[arg(long)]
     seed: Option<u64>,
-    /// Write the table to docs/staged.md; with `incidents`
+    /// Write the table to docs/staged.md, with `incidents`, or to docs/places.md, with `debian`
     #[arg(long)]
-    write: bool,
+    pub write: bool,
 }
 
 impl Args {

@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod check;
 mod cut_btf;
+mod debian;
 mod dist;
 mod fuzz;
 mod incidents;
@@ -69,7 +70,9 @@ enum Verb {
     /// Two of them, one test:        cargo xtask test vm 5.10 7.2 -- a_kill
     /// Staged incidents:             cargo xtask test incidents
     /// Some of them, on two kernels: cargo xtask test incidents 6.12 7.2 -- growth saw
-    /// What made-up models need:      cargo xtask test models
+    /// A whole Debian, emulated:     cargo xtask test debian
+    /// Debian 13, what guard does:   cargo xtask test debian 13 -- guard
+    /// What made-up models need:     cargo xtask test models
     #[command(verbatim_doc_comment)]
     Test(test::Args),
     /// Fuzz the parsers of untrusted input with cargo-fuzz

@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::build;
+use crate::debian;
 use crate::incidents;
 use crate::models;
 use crate::peer;
@@ -31,6 +32,8 @@ pub struct Args {
     vm: vm::Args,
     #[command(flatten)]
     incidents: incidents::Args,
+    #[command(flatten)]
+    debian: debian::Args,
     /// Names of tests, and options of the test harness
     #[arg(last = true)]
     filter: Vec<String>,
@@ -48,6 +51,8 @@ enum Layer {
     Vm,
     /// Staged incidents: what the agent tells of each, as a table
     Incidents,
+    /// The package in a whole Debian with systemd, in a virtual machine, as a table
+    Debian,
     /// What made-up models need, compared with llama.cpp's own estimator, which is built first
     Models,
 }
@@ -74,11 +79,17 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
     if args.layer == Some(Layer::Gpu) && !root {
         bail!("GPU tests load programs into the kernel: run them as root");
     }
+    if args.layer == Some(Layer::Debian) {
+        return debian::test(project, &args.debian, args.vm.names(), args.incidents.write, &args.filter);
+    }
+    if args.debian.given() {
+        bail!("--release is for a whole Debian: cargo xtask test debian");
+    }
     if args.layer == Some(Layer::Incidents) {
         return incidents::test(project, &args.incidents, &args.vm, &args.filter);
     }
     if args.incidents.given() {
-        bail!("--seed and --write are for staged incidents: cargo xtask test incidents");
+        bail!("--seed and --write are for tables: cargo xtask test incidents, or --write with debian");
     }
     if args.layer == Some(Layer::Models) {
         return models::test(project);

@@ -55,9 +55,7 @@ pub fn run(
     let (tests, console, spare) = (at("tests"), at("console"), at("spare"));
     File::create(&spare).and_then(|file| file.set_len(SPARE)).context("make the second disk")?;
     let line = format!("{COMMAND_LINE} {}", shape.parameters);
-    let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args(["-nodefaults", "-no-user-config", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"]);
-    qemu.args(["-m", &MEMORY.to_string(), "-smp", &CPUS.to_string(), "-display", "none", "-no-reboot"]);
+    let mut qemu = emulated(&MEMORY.to_string());
     for node in (0..shape.nodes).filter(|_| shape.nodes > 1) {
         qemu.args(["-object", &format!("memory-backend-ram,id=m{node},size={}M", MEMORY / shape.nodes)]);
         qemu.args(["-numa", &format!("node,memdev=m{node}")]);
@@ -69,30 +67,42 @@ pub fn run(
         qemu.arg("-drive").arg(file(&format!("id={name},format=raw,if=none,cache=unsafe,snapshot=on,file="), path));
         qemu.args(["-device", &format!("virtio-blk-pci,drive={name}")]);
     }
-    let begun = Instant::now();
-    let log = File::create(at("qemu")).context("make qemu's log")?;
-    let mut child = Guard(
-        qemu.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn().context("run qemu-system-x86_64")?,
-    );
-    let late = loop {
-        if child.0.try_wait().context("wait for qemu")?.is_some() {
-            break false;
-        }
-        if begun.elapsed() > limit {
-            break true;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    };
-    drop(child);
+    let (late, wall) = wait(&mut qemu, &at("qemu"), limit)?;
     let _ = fs::remove_file(&spare);
     let read = |path: &PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).replace('\r', "");
     let (tests, mut console) = (read(&tests), read(&console));
     console += &read(&at("qemu"));
-    Ok(Outcome { tests, console, late, wall: begun.elapsed() })
+    Ok(Outcome { tests, console, late, wall })
+}
+
+/// A machine with so many megabytes, without a disk.
+pub fn emulated(memory: &str) -> Command {
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args(["-nodefaults", "-no-user-config", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"]);
+    qemu.args(["-m", memory, "-smp", &CPUS.to_string(), "-display", "none", "-no-reboot"]);
+    qemu
+}
+
+/// Runs a machine until it ends, or for so long. Returns whether it was stopped then, and how long it ran; `log` gets its messages.
+pub fn wait(qemu: &mut Command, log: &Path, limit: Duration) -> Result<(bool, Duration)> {
+    let begun = Instant::now();
+    let log = File::create(log).context("make qemu's log")?;
+    let mut child = Guard(
+        qemu.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn().context("run qemu-system-x86_64")?,
+    );
+    loop {
+        if child.0.try_wait().context("wait for qemu")?.is_some() {
+            return Ok((false, begun.elapsed()));
+        }
+        if begun.elapsed() > limit {
+            return Ok((true, begun.elapsed()));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// An option that ends with a path. In qemu a comma is escaped by another.
-fn file(option: &str, path: &Path) -> String {
+pub fn file(option: &str, path: &Path) -> String {
     format!("{option}{}", path.display().to_string().replace(',', ",,"))
 }
 

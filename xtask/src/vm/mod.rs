@@ -6,7 +6,7 @@
 mod apt;
 mod image;
 mod kernel;
-mod machine;
+pub mod machine;
 mod report;
 mod suite;
 
@@ -48,7 +48,8 @@ const AT_ONCE: usize = 2;
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub struct Args {
-    /// Kernels to boot, with `vm` [default: 5.10 6.1 6.12 6.18 7.2] or `incidents` [default: this machine's]
+    /// Kernels to boot, with `vm` [default: 5.10 6.1 6.12 6.18 7.2] or `incidents` [default: this machine's]; releases of
+    /// Debian, with `debian` [default: 12]
     #[arg(value_name = "KERNEL")]
     kernels: Vec<String>,
     /// Folder of kernels, each in a folder with `vmlinuz` and `lib/modules`, instead of Debian's; with `vm` or `incidents`
@@ -72,6 +73,11 @@ impl Args {
     /// For one kernel.
     pub fn of(kernel: &str) -> Args {
         Args { kernels: vec![kernel.to_owned()], ..Args::default() }
+    }
+
+    /// What was named without an option.
+    pub fn names(&self) -> &[String] {
+        &self.kernels
     }
 
     /// Whether any option was given.
@@ -105,13 +111,19 @@ impl Machines<'_> {
     }
 }
 
-/// Installs what is missing, and downloads the kernels.
-pub fn prepare<'a>(project: &'a Project, args: &Args) -> Result<Machines<'a>> {
+/// The folder of all that machines need, kept from other runs while the file lives.
+pub fn lock(project: &Project) -> Result<(PathBuf, std::fs::File)> {
     let folder = project.target.join("vm");
     std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
     let lock = std::fs::File::create(folder.join("lock")).context("make a lock")?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).context("wait for another run")?;
-    ensure(&folder)?;
+    Ok((folder, lock))
+}
+
+/// Installs what is missing, and downloads the kernels.
+pub fn prepare<'a>(project: &'a Project, args: &Args) -> Result<Machines<'a>> {
+    let (folder, lock) = lock(project)?;
+    ensure(&folder, &PROGRAMS)?;
     let kernels = kernels(args, &folder)?;
     let shape = Shape { parameters: args.parameters.join(" "), nodes: args.nodes };
     Ok(Machines { project, folder, kernels, shape, _lock: Arc::new(lock) })
@@ -243,13 +255,13 @@ fn kernels(args: &Args, folder: &Path) -> Result<Vec<Kernel>> {
     Ok(kernels)
 }
 
-/// Installs the programs that are missing, or lists what to install.
-fn ensure(folder: &Path) -> Result<()> {
+/// Installs the programs that are missing, each with the name of its package, or lists what to install.
+pub fn ensure(folder: &Path, programs: &[(&str, &'static str)]) -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places: Vec<PathBuf> = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).collect();
-    let missing = || -> Vec<&str> {
+    let missing = || -> Vec<&'static str> {
         let there = |program: &str| places.iter().any(|place| place.join(program).is_file());
-        PROGRAMS.iter().filter(|(program, _)| !there(program)).map(|(_, package)| *package).collect()
+        programs.iter().filter(|(program, _)| !there(program)).map(|(_, package)| *package).collect()
     };
     let packages = missing();
     if packages.is_empty() {
