@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use collector_core::api::incidents::{Explained, Incidents};
-use collector_core::incident::Incident;
+use collector_core::incident::{Incident, Victim};
 
 use super::child::How;
 use super::tree::Tree;
@@ -29,6 +29,8 @@ pub struct Count {
     own: bool,
     file: Option<PathBuf>,
     before: Option<u64>,
+    /// As last read: a scope is gone soon after its last process.
+    last: Option<u64>,
 }
 
 /// A kill by the OOM killer.
@@ -51,18 +53,33 @@ impl Count {
             Some((path.to_owned(), hierarchy.root.join(path.trim_start_matches('/')).join(name)))
         });
         let (path, file) = found.map_or((String::new(), None), |(path, file)| (path, Some(file)));
-        let mut count = Count { path, own, file, before: None };
-        count.before = count.read();
+        let mut count = Count { path, own, file, before: None, last: None };
+        count.look();
+        count.before = count.last;
         count
+    }
+
+    /// Reads it. What was read before stays if it is gone.
+    pub fn look(&mut self) {
+        self.last = self.read().or(self.last);
     }
 
     fn read(&self) -> Option<u64> {
         kills(&fs::read_to_string(self.file.as_ref()?).ok()?)
     }
 
-    /// Whether it grew; `None` if that is not known.
-    fn grew(&self) -> Option<bool> {
-        Some(self.read()? > self.before?)
+    /// Whether it grew; `None` if that is not known. Call it as soon as the command has ended.
+    pub fn grew(&self) -> Option<bool> {
+        match (self.read(), self.last, self.before?) {
+            (Some(now), _, before) => Some(now > before),
+            // Between the last look and the end there may have been another.
+            (None, last, before) => last.map(|last| last > before).filter(|grew| *grew),
+        }
+    }
+
+    /// The name of the scope, if it has one of its own.
+    fn scope(&self) -> Option<&str> {
+        self.path.rsplit('/').next().filter(|name| self.own && name.ends_with(".scope"))
     }
 }
 
@@ -82,20 +99,30 @@ fn kills(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }
 
-/// Whether the OOM killer killed a process of the command.
+/// Whether the OOM killer killed a process of the command. `grew` is what the count said at once when the command had ended.
 ///
 /// In a shared cgroup a count that grew may be another's: then the command itself must have ended by SIGKILL, or with the code that
 /// a shell gives for one.
-pub fn find(client: Option<&Client>, how: How, since: u64, count: &Count, tree: &Tree) -> Option<Kill> {
-    let grew = count.grew();
+pub fn find(
+    client: Option<&Client>,
+    how: How,
+    since: u64,
+    (count, grew): (&Count, Option<bool>),
+    tree: &Tree,
+) -> Option<Kill> {
     let like_one = matches!(how, How::Killed(libc::SIGKILL) | How::Exited(137));
-    // Nobody else's count grows for a command that ended well.
-    if how == How::Exited(0) || grew == Some(false) || grew.is_none() && !like_one {
+    // Nobody else's count grows for a command that ended well. Where systemd has removed the scope before its count could be read, the
+    // agent knows.
+    if how == How::Exited(0) || grew == Some(false) || grew.is_none() && !like_one && !count.own {
         return None;
     }
+    let in_scope = |victim: &Victim| {
+        let names = count.scope().zip(victim.workload.as_deref());
+        names.is_some_and(|(scope, workload)| workload.ends_with(scope))
+    };
     let deadline = Instant::now() + PATIENCE;
     while let Some(client) = client {
-        match kill(client, since, |pid| tree.has(pid)) {
+        match kill(client, since, |victim| tree.has(victim.pid) || in_scope(victim)) {
             Ok(Some(incident)) => return Some(told(&incident)),
             Ok(None) if Instant::now() < deadline => sleep(PAUSE),
             Ok(None) | Err(_) => break,
@@ -106,13 +133,13 @@ pub fn find(client: Option<&Client>, how: How, since: u64, count: &Count, tree: 
 }
 
 /// The newest incident since `since` (nanoseconds since the Unix epoch) in which the OOM killer killed one of these processes.
-fn kill(client: &Client, since: u64, is_ours: impl Fn(u32) -> bool) -> Result<Option<Incident>> {
+fn kill(client: &Client, since: u64, is_ours: impl Fn(&Victim) -> bool) -> Result<Option<Incident>> {
     let list: Incidents =
         serde_json::from_slice(&client.page(&claim::path("incidents"))?).context("read the incidents")?;
     for line in list.incidents.iter().filter(|line| line.kind == "oom" && line.time >= since) {
         let page = client.page(&claim::path(&format!("incidents/{}", line.id)))?;
         let Explained { incident, .. } = serde_json::from_slice(&page).context("read the incident")?;
-        if incident.evidence.kills.iter().any(|victim| is_ours(victim.pid)) {
+        if incident.evidence.kills.iter().any(&is_ours) {
             return Ok(Some(incident));
         }
     }
@@ -154,8 +181,8 @@ mod tests {
         let tree = Tree::new(1);
         let look = |own, before, now: &str, how| {
             fs::write(&file, now).unwrap();
-            let count = Count { path: "/a".to_owned(), own, file: Some(file.clone()), before };
-            find(None, how, 0, &count, &tree).map(|kill| kill.sentence)
+            let count = Count { path: "/a".to_owned(), own, file: Some(file.clone()), before, last: before };
+            find(None, how, 0, (&count, count.grew()), &tree).map(|kill| kill.sentence)
         };
         let found = |before, now: &str, how| look(false, before, now, how);
         let said = "the OOM killer killed a process in /a (by the kernel's count)".to_owned();
@@ -169,5 +196,17 @@ mod tests {
         }
         assert_eq!(look(true, Some(2), "oom_kill 3\n", How::Exited(1)), Some(said), "in a cgroup of its own");
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_scope_that_is_gone_is_known_by_what_was_read_before() {
+        let count = |before, last| {
+            let file = Some(PathBuf::from("/nowhere/memory.events"));
+            Count { path: "/u/headroom-a-7.scope".to_owned(), own: true, file, before, last }
+        };
+        assert_eq!(count(Some(2), Some(3)).grew(), Some(true));
+        assert_eq!(count(Some(2), Some(2)).grew(), None, "it may have grown since");
+        assert_eq!(count(None, None).grew(), None);
+        assert_eq!(count(None, None).scope(), Some("headroom-a-7.scope"));
     }
 }

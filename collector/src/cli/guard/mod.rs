@@ -150,9 +150,10 @@ fn guarded(args: &GuardArgs) -> Result<u8, Failure> {
         told(&started);
     }
     let how = started.end.how;
-    if how == How::Killed(libc::SIGINT) {
-        // A shell that runs a script stops it only if the signal ended the command, not if it returned 130.
-        signal::end_with(libc::SIGINT);
+    if let How::Killed(signal @ (libc::SIGHUP | libc::SIGINT | libc::SIGTERM)) = how {
+        // A shell that runs a script stops it only if the signal ended the command, not if it returned 130; and for systemd a service
+        // that ended by the signal that stopped it has not failed, as it would have with 143.
+        signal::end_with(signal);
     }
     Ok(how.code())
 }

@@ -130,13 +130,18 @@ fn started(
         };
         told(note, "make the command the owner of the lease", owned);
     }
-    let count = Count::of(pid, scoped);
+    let mut count = Count::of(pid, scoped);
     let child = gated.open().map_err(|error| unrunnable(program, error))?;
     let mut tree = Tree::new(pid);
-    let end = attend(&child, &signals, || tree.look()).context("wait for the command")?;
+    let look = || {
+        tree.look();
+        count.look();
+    };
+    let end = attend(&child, &signals, look).context("wait for the command")?;
+    let grew = count.grew();
     // The command has ended: what comes now is the guard's.
     drop((signals, spared));
-    let kill = killed::find(shares_pids.then_some(client), end.how, since, &count, &tree);
+    let kill = killed::find(shares_pids.then_some(client), end.how, since, (&count, grew), &tree);
     Ok(Started { end, kill })
 }
 

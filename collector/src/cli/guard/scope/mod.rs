@@ -37,16 +37,24 @@ pub fn place(cgroup: Option<&str>, uid: u32) -> Result<Place, &'static str> {
     let slice = |names: &[&str]| names.iter().rfind(|name| name.ends_with(".slice")).map(|name| (*name).to_owned());
     let user = format!("user@{uid}.service");
     match above {
-        // A login session. Root's own manager may not run, and root can ask that of the system.
-        ["user.slice", own] if last.starts_with("session-") && *own == format!("user-{uid}.slice") => Ok(match uid {
-            0 => Place::System { slice: (*own).to_owned() },
-            _ => Place::User { slice: "app.slice".to_owned() },
-        }),
+        // A login session, of root or with sudo. Root's own manager may not run, and root can ask that of the system. What limits all of
+        // the user goes on doing so.
+        ["user.slice", own] if last.starts_with("session-") && uid == 0 && is_of_user(own) => {
+            Ok(Place::System { slice: (*own).to_owned() })
+        }
+        ["user.slice", own] if last.starts_with("session-") && *own == format!("user-{uid}.slice") => {
+            Ok(Place::User { slice: "app.slice".to_owned() })
+        }
         ["user.slice", _, manager, below @ ..] if *manager == user && !is_container(last) => {
             Ok(Place::User { slice: slice(below).unwrap_or_else(|| "app.slice".to_owned()) })
         }
         _ => Err("it does not run in a session or a scope of a user, and a scope of its own would lift limits"),
     }
+}
+
+fn is_of_user(slice: &str) -> bool {
+    let number = slice.strip_prefix("user-").and_then(|rest| rest.strip_suffix(".slice"));
+    number.is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
 fn is_container(scope: &str) -> bool {

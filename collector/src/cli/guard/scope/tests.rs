@@ -15,12 +15,14 @@ fn a_scope_is_made_only_where_it_lifts_no_limit() {
     let of = |path: &str, uid| place(Some(path), uid);
     assert_eq!(of(SESSION, 1000), user("app.slice"));
     assert_eq!(of("/user.slice/user-0.slice/session-1.scope", 0), Ok(Place::System { slice: "user-0.slice".into() }));
+    let sudo = of(SESSION, 0);
+    assert_eq!(sudo, Ok(Place::System { slice: "user-1000.slice".into() }), "with sudo the user's limits hold");
     let below = "/user.slice/user-1000.slice/user@1000.service";
     assert_eq!(of(&format!("{below}/app.slice/vte-spawn-1.scope"), 1000), user("app.slice"));
     assert_eq!(of(&format!("{below}/a.slice/a-b.slice/x.scope"), 1000), user("a-b.slice"));
     assert_eq!(of(&format!("{below}/init.scope"), 1000), user("app.slice"));
     for (path, uid) in [
-        (SESSION, 0),
+        ("/user.slice/user-x.slice/session-3.scope", 0),
         (SESSION, 1001),
         ("/", 0),
         ("/system.slice/ssh.service", 0),
