@@ -1,7 +1,7 @@
 //! `headroom reserve`, `release` and `touch`: a lease by hand.
 
-use std::fs;
 use std::time::Duration;
+use std::{env, fs};
 
 use anyhow::{Context as _, anyhow};
 use collector_core::lease::{Claim, OwnerName};
@@ -18,11 +18,14 @@ use crate::config::load::Effective;
 use crate::exit::{Exit, Failure};
 use crate::source::cgroup;
 
+/// The process that systemd started for a unit (systemd.exec(5)).
+const FIRST: &str = "SYSTEMD_EXEC_PID";
+
 /// Keep room free for something that starts soon, until it uses it
 ///
 /// Prints the number of the reservation. It belongs to its owner: what the owner uses from then on is taken from it, and it ends
 /// when the owner does. Unless --pid or --cgroup says otherwise that is the process that runs this command, such as a shell;
-/// for a service manager (ExecStartPre=) it is the cgroup of the unit, until it was empty for 30 seconds.
+/// for a service manager (ExecStartPre=), and for a script that it runs, it is the cgroup of the unit, until it was empty for 30 seconds.
 ///
 /// Options of reserve come before MODEL, flags of its engine after it.
 #[derive(clap::Args, Clone, Debug)]
@@ -140,18 +143,27 @@ pub fn reserve(args: &ReserveArgs, effective: &Effective) -> Result<u8, Failure>
     }
 }
 
-/// The process that runs this command; the cgroup of the unit if that is a service manager.
+/// Who runs this command.
 fn parent() -> Result<OwnerName, Failure> {
     let pid = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    let pid = u32::try_from(pid).unwrap_or(0);
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let manager = pid <= 1 || matches!(name.trim(), "systemd" | "(sd-executor)");
-    match (manager, u32::try_from(pid)) {
-        (false, Ok(pid)) => Ok(OwnerName::Pid(pid)),
-        _ => match cgroup::own_path().filter(|path| path.len() > 1) {
-            Some(path) => Ok(OwnerName::Cgroup(path)),
-            None => Err(Failure::new(Exit::Usage, anyhow!("it is not known whom this is for: name --pid or --cgroup"))),
-        },
+    let first = env::var(FIRST).ok().and_then(|pid| pid.parse().ok());
+    let owner = owner(pid, name.trim(), first, cgroup::own_path());
+    owner.ok_or_else(|| Failure::new(Exit::Usage, anyhow!("it is not known whom this is for: name --pid or --cgroup")))
+}
+
+/// The process that runs this command. If that is a service manager, or a script that one has started for a unit (`first`) and that may end
+/// before the unit does: the cgroup of the unit.
+fn owner(parent: u32, name: &str, first: Option<u32>, cgroup: Option<String>) -> Option<OwnerName> {
+    let manager = parent <= 1 || matches!(name, "systemd" | "(sd-executor)");
+    if !manager && first != Some(parent) {
+        return Some(OwnerName::Pid(parent));
     }
+    let cgroup = cgroup?;
+    // With Delegate= what is not the main process runs in a cgroup of its own, which is empty soon.
+    let unit = cgroup.strip_suffix("/.control").unwrap_or(&cgroup);
+    Some(OwnerName::Cgroup(unit.to_owned())).filter(|_| unit.len() > 1)
 }
 
 /// Different for each run of a program.
@@ -165,4 +177,24 @@ pub fn release(args: &ReleaseArgs, effective: &Effective) -> Result<(), Failure>
 
 pub fn touch(args: &TouchArgs, effective: &Effective) -> Result<(), Failure> {
     Ok(claim::touch(&Client::of(effective)?, args.id)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn for_a_service_manager_it_is_the_units_and_for_others_their_own() {
+        let unit = "/system.slice/vllm.service";
+        let of = |parent, name: &str, first, cgroup: &str| owner(parent, name, first, Some(cgroup.to_owned()));
+        let units = Some(OwnerName::Cgroup(unit.to_owned()));
+        assert_eq!(of(1, "systemd", Some(70), unit), units);
+        assert_eq!(of(1200, "systemd", Some(70), unit), units, "a user's manager");
+        assert_eq!(of(1, "systemd", Some(70), &format!("{unit}/.control")), units, "with Delegate=");
+        assert_eq!(of(70, "sh", Some(70), unit), units, "a script before the start");
+        assert_eq!(of(71, "sh", Some(70), unit), Some(OwnerName::Pid(71)), "what a terminal's service has started");
+        assert_eq!(of(71, "bash", None, "/user.slice/user-0.slice/session-1.scope"), Some(OwnerName::Pid(71)));
+        assert_eq!(of(1, "systemd", None, "/"), None);
+        assert_eq!(owner(0, "", None, None), None);
+    }
 }

@@ -126,6 +126,10 @@ fn ceiling(v2: bool, path: &str, directory: &Path) -> Option<Ceiling> {
         true => ["memory.max", "memory.high", "memory.current"],
         false => ["memory.limit_in_bytes", "", "memory.usage_in_bytes"],
     };
+    // On v2 a cgroup has no limit of its own where the controller is not switched on.
+    if v2 && !directory.join(most).exists() && directory.join("cgroup.controllers").exists() {
+        return Some(Ceiling { path: path.to_owned(), ..Ceiling::default() });
+    }
     let most = amount(most)?;
     let high = if high.is_empty() { u64::MAX } else { amount(high)? };
     let limit = most.min(high);
@@ -205,6 +209,9 @@ mod tests {
         let ceilings = places.ceilings(path.as_deref()).unwrap();
         let left: Vec<_> = ceilings.iter().map(|it| (it.path.as_str(), it.left(), it.high)).collect();
         assert_eq!(left, [("/a/b/c", Some(155), false), ("/a/b", None, false), ("/a", Some(555), true)]);
+        folder.write("cgroup/a/off/cgroup.controllers", "");
+        let off: Vec<_> = places.ceilings(Some("/a/off")).unwrap().iter().map(Ceiling::left).collect();
+        assert_eq!(off, [None, Some(555)], "without the controller it has no limit of its own");
         assert_eq!(places.ceilings(Some("/gone")), Err("the limit of /gone".to_owned()));
         assert_eq!(places.of(8), Err("the memory cgroup of process 8".to_owned()));
         assert_eq!(places.ceilings(Some("/")), Ok(Vec::new()));

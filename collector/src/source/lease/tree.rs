@@ -78,7 +78,13 @@ fn children(process: &Path) -> Vec<u32> {
 }
 
 fn cgroup(directory: &Path) -> Found {
-    let Some(stat) = read(&directory.join("memory.stat")) else { return Found::Gone };
+    let events = read(&directory.join("cgroup.events"));
+    let stat = match read(&directory.join("memory.stat")) {
+        Some(stat) => stat,
+        // It is there, but its memory is not counted apart (v2, where the controller is not switched on): it has used nothing of the lease.
+        None if events.is_some() => Vec::new(),
+        None => return Found::Gone,
+    };
     let value = |name: &[u8]| named(&stat, name);
     // On v1 those of the cgroups below are in numbers of their own.
     let anon = value(b"total_rss").or_else(|| value(b"anon")).unwrap_or(0);
@@ -91,7 +97,7 @@ fn cgroup(directory: &Path) -> Found {
     let peak = ["memory.peak", "memory.max_usage_in_bytes"].into_iter().find_map(|name| read(&directory.join(name)));
     let peak = peak.and_then(|text| number(lines(&text).next()?));
     let found = Use { hard, soft: file, peak, ..Use::default() };
-    let empty = match read(&directory.join("cgroup.events")) {
+    let empty = match events {
         Some(events) => named(&events, b"populated") == Some(0),
         None => read(&directory.join("cgroup.procs")).is_some_and(|pids| pids.is_empty()) && !has_children(directory),
     };
@@ -107,6 +113,21 @@ fn has_children(directory: &Path) -> bool {
 mod tests {
     use super::*;
     use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_cgroup_lives_although_its_memory_is_not_counted() {
+        let folder = std::env::temp_dir().join(format!("headroom-owner-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        assert_eq!(cgroup(&folder), Found::Gone);
+        fs::write(folder.join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
+        assert_eq!(cgroup(&folder), Found::Has(Use::default()));
+        fs::write(folder.join("cgroup.events"), "populated 0\nfrozen 0\n").unwrap();
+        assert_eq!(cgroup(&folder), Found::Empty(Use::default()));
+        fs::write(folder.join("memory.stat"), "anon 5\nshmem 1\nkernel 9\nslab_reclaimable 2\nfile_mapped 4\n")
+            .unwrap();
+        assert_eq!(cgroup(&folder), Found::Empty(Use { hard: 13, soft: 4, ..Use::default() }));
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_process_is_known_with_what_it_started_until_it_ends() {
