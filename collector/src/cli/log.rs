@@ -1,5 +1,5 @@
-//! Sends log messages to stderr: those of the agent as text on a terminal and as JSON elsewhere, those of a verb as sentences for people.
-//! Includes messages of the `log` crate, which aya uses.
+//! Sends log messages to systemd's journal if stderr goes there, else to stderr: those of the agent as text on a terminal and as JSON
+//! elsewhere, those of a verb as sentences for people. Includes messages of the `log` crate, which aya uses.
 
 use std::io::{self, IsTerminal, Write, stderr};
 use std::sync::OnceLock;
@@ -15,6 +15,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, registry, reload};
 
+use super::journald::Journal;
 use crate::config::Config;
 
 /// Target of the eBPF programs' log messages.
@@ -29,7 +30,8 @@ static FILTER: OnceLock<Filter> = OnceLock::new();
 pub fn start(config: &Config) -> anyhow::Result<()> {
     let coloured = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let terminal = stderr().is_terminal();
-    let (dispatch, filter) = dispatch(config, terminal, terminal && coloured, stderr);
+    let journal = Some(()).filter(|()| config.log.format == "auto").and_then(|()| Journal::of_stderr());
+    let (dispatch, filter) = dispatch(config, terminal, terminal && coloured, journal, stderr);
     let _ = FILTER.set(filter);
     dispatch.try_init().context("start logging")
 }
@@ -42,7 +44,7 @@ pub fn say(config: &Config) -> anyhow::Result<()> {
         return start(&config);
     }
     config.log.format = "plain".to_owned();
-    dispatch(&config, false, false, stderr).0.try_init().context("start logging")
+    dispatch(&config, false, false, None, stderr).0.try_init().context("start logging")
 }
 
 /// Goes on with the level of this configuration.
@@ -62,7 +64,13 @@ fn targets(config: &Config) -> Targets {
     }
 }
 
-fn dispatch<W>(config: &Config, terminal: bool, coloured: bool, writer: W) -> (Dispatch, Filter)
+fn dispatch<W>(
+    config: &Config,
+    terminal: bool,
+    coloured: bool,
+    journal: Option<Journal>,
+    writer: W,
+) -> (Dispatch, Filter)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -75,6 +83,7 @@ where
     let writer = Shown { writer, json: !pretty, coloured };
     let layer = fmt::layer().with_writer(writer).with_ansi(coloured);
     let layer = match pretty {
+        _ if journal.is_some() => journal.boxed(),
         true if plain => layer.with_target(false).event_format(Plain).boxed(),
         true => layer.compact().with_target(false).boxed(),
         false => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
@@ -185,7 +194,7 @@ mod tests {
         change(&mut config);
         let buffer = Buffer::default();
         let writer = buffer.clone();
-        with_default(&dispatch(&config, terminal, terminal, move || writer.clone()).0, messages);
+        with_default(&dispatch(&config, terminal, terminal, None, move || writer.clone()).0, messages);
         let bytes = buffer.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
@@ -256,7 +265,7 @@ mod tests {
         let mut config = Config::default();
         let buffer = Buffer::default();
         let writer = buffer.clone();
-        let (dispatch, filter) = dispatch(&config, false, false, move || writer.clone());
+        let (dispatch, filter) = dispatch(&config, false, false, None, move || writer.clone());
         with_default(&dispatch, || {
             tracing::debug!("one");
             config.log.level = "debug".into();

@@ -10,6 +10,7 @@ pub mod gpus;
 pub mod guard;
 mod help;
 pub mod journal;
+mod journald;
 pub mod learned;
 pub mod lease;
 pub mod level;

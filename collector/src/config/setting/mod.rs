@@ -112,7 +112,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: Some("log-format"),
         kind: Kind::Choice(|config| &mut config.log.format, &["auto", "pretty", "json"]),
         doc: "Format of log messages on stderr: pretty is text, json is one JSON object per line, auto is pretty on a \
-              terminal and json elsewhere.",
+              terminal, an entry with fields where stderr goes to systemd's journal, and json elsewhere.",
     },
     Setting {
         key: "kernel.btf",
