@@ -154,7 +154,7 @@ impl Layer<'_> {
                 let tables = TABLES.iter().map(|table| table.name());
                 ("array of tables", closest(key, tables).map(|table| format!("[[{table}]]")))
             }
-            _ => ("key", closest_key(key).map(str::to_owned)),
+            _ => ("key", closest_key(key).map(|found| placed(key, found))),
         };
         let hint = hint.map(|hint| format!("; did you mean {hint}?")).unwrap_or_default();
         self.error(at, Some(key), format!("unknown {what}{hint}"));
@@ -170,6 +170,14 @@ impl Layer<'_> {
 fn sections() -> impl Iterator<Item = &'static str> {
     let tables = TABLES.iter().filter_map(|table| table.name().split_once('.').map(|(section, _)| section));
     SETTINGS.iter().filter_map(|setting| setting.section().0).chain(tables)
+}
+
+/// What is appended to a file belongs to its last section, also if it was meant for none.
+fn placed(key: &str, found: &str) -> String {
+    match key.contains('.') && !found.contains('.') {
+        true => format!("{found}, which belongs above the first section"),
+        false => found.to_owned(),
+    }
 }
 
 /// The key that was probably meant: the same name in another section, or else a similar name.
@@ -202,6 +210,10 @@ mod tests {
             ("tick = \"0s\"", "a.toml:1:8: tick: \"0s\" is not a duration from \"10ms\" to \"1m\""),
             ("\n[kernel]\n  slow_io = 5\n", "a.toml:3:13: kernel.slow_io: 5 is not a duration"),
             ("kernel = { slow_oi = \"1s\" }", "a.toml:1:12: kernel.slow_oi: unknown key; did you mean kernel.slow_io?"),
+            (
+                "[log]\ntick = \"1s\"",
+                "log.tick: unknown key; did you mean tick, which belongs above the first section?",
+            ),
             ("slow_io = \"1s\"", "a.toml:1:1: slow_io: unknown key; did you mean kernel.slow_io?"),
             ("\"kernel.stall\" = \"1s\"", "a.toml:1:1: kernel.stall: unknown key"),
             ("[kernal]\nstall = \"1s\"", "a.toml:1:2: kernal: unknown section; did you mean [kernel]?"),

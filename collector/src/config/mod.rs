@@ -23,6 +23,7 @@ pub mod sink;
 pub mod table;
 pub mod target;
 mod threshold;
+mod trigger;
 pub mod value;
 
 pub use admission::Admission;

@@ -13,7 +13,7 @@ use super::error::{Error, Errors, Place};
 use super::section::Config;
 use super::setting::{SETTINGS, Setting, find};
 use super::value::Value;
-use super::{catalogue, file, profile, threshold};
+use super::{catalogue, file, profile, threshold, trigger};
 
 /// Read if no other file is named; it need not exist.
 pub const DEFAULT_FILE: &str = "/etc/headroom/headroom.toml";
@@ -117,6 +117,9 @@ fn load_from(layers: &Layers, default_file: &Path) -> Result<Effective, Errors> 
         }
     }
     if errors.is_empty() {
+        errors.extend(effective.triggers());
+    }
+    if errors.is_empty() {
         effective.thresholds(&variables, &mut errors);
     }
     if errors.is_empty() { Ok(effective) } else { Err(Errors(errors)) }
@@ -188,6 +191,20 @@ impl Effective {
             }
             Err(error) => errors.push(error),
         }
+    }
+
+    /// Triggers that no kernel takes.
+    fn triggers(&self) -> Vec<Error> {
+        let set = |key: &str| find(key).and_then(|setting| self.origin(setting)).cloned();
+        let place = |it: &trigger::Impossible| set(it.threshold).or_else(|| set(it.window));
+        let wrong = trigger::impossible(&self.config).into_iter();
+        wrong
+            .map(|it| Error {
+                place: place(&it).unwrap_or_else(|| Place::File(DEFAULT_FILE.into())),
+                key: Some(it.threshold.into()),
+                text: it.text,
+            })
+            .collect()
     }
 
     /// Sets the thresholds of rules that variables name.

@@ -30,6 +30,8 @@ fn every_variable_is_applied_and_a_flag_overrides_it() {
         let shown = |effective: &Effective| setting.kind.show(&effective.config);
         let (low, high) = match setting.kind.placeholder() {
             "ADDRESS" => ("127.0.0.1:1", "127.0.0.1:2"),
+            // A threshold fits into its window.
+            "DURATION" if setting.key.starts_with("pressure.") => ("1500ms", "1800ms"),
             "DURATION" => ("3s", "4s"),
             "FILE" => ("/a", "/b"),
             "NUMBER" => ("7", "8"),
@@ -74,6 +76,16 @@ fn all_wrong_variables_are_reported_together() {
   HEADROOM_KERNEL_SLOWIO: unknown variable; did you mean HEADROOM_KERNEL_SLOW_IO?
   HEADROOM_FOO: unknown variable"
     );
+}
+
+#[test]
+fn a_trigger_that_no_kernel_takes_is_a_mistake_where_it_is_set() {
+    let set = [("HEADROOM_PRESSURE_MEMORY_STALLED", "3s")];
+    let text = "pressure.memory_stalled: 3s is longer than pressure.memory_window, 2s";
+    assert_eq!(refusal(&layers(&set)), format!("HEADROOM_PRESSURE_MEMORY_STALLED: {text}"));
+    let set = [("HEADROOM_PRESSURE_IO_WINDOW", "500ms")];
+    let text = "pressure.io_stalled: 1s is longer than pressure.io_window, 500ms";
+    assert_eq!(refusal(&layers(&set)), format!("HEADROOM_PRESSURE_IO_WINDOW: {text}"));
 }
 
 #[test]
