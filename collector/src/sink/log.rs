@@ -226,9 +226,18 @@ fn write(outcome: &Outcome) {
         Outcome::Incident(incident) => {
             let (id, state) = (&incident.id, if incident.complete { " is complete" } else { "" });
             let (kind, cause) = (incident.kind.name(), &incident.cause);
-            tracing::info!(incident = id, kind, cause = cause.rule, "incident {id}{state}: {}", cause.sentence);
+            let workload = incident.labels.get("workload").map(String::as_str);
+            tracing::info!(
+                workload,
+                incident = id,
+                kind,
+                cause = cause.rule,
+                "incident {id}{state}: {}",
+                cause.sentence
+            );
         }
         Outcome::Alert(alert) => tracing::warn!(
+            workload = alert.labels.get("workload").map(|workload| &**workload),
             alert = &*alert.alert,
             severity = alert.severity.label(),
             state = ?alert.state,

@@ -117,13 +117,16 @@ fn section(page: &str, release: &str, table: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    const CASES: [Case; 4] = ["one", "two", "three", "four"].map(|name| Case { name, what: "it works", script: "" });
+    const fn case(name: &'static str) -> Case {
+        Case { name, what: "it works", script: "" }
+    }
+
+    static CASES: [Case; 4] = [case("one"), case("two"), case("three"), case("four")];
     const TEXT: &str = "### about Linux 6.1, systemd 252\n### case one\nfine\n### ended 0 3\n### case two\nno\n### ended 1 3\n\
         ### case three\nx\nthere is none\n### ended 77 1\n### case four\nit hangs\n";
 
     fn report() -> Report {
-        static ALL: [Case; 4] = CASES;
-        Report::parse("12", TEXT, &ALL.iter().collect::<Vec<_>>())
+        Report::parse("12", TEXT, &CASES.iter().collect::<Vec<_>>())
     }
 
     #[test]
