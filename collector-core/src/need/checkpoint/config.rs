@@ -201,7 +201,8 @@ impl Config {
             vocabulary: text.first(&["vocab_size", "padded_vocab_size"])?.unwrap_or(0),
             inner: width(text, hidden)?,
             context: context(text, &kind)?,
-            vision: inner.object("vision_config").map(Vision::of).transpose()?,
+            // What it says of its encoder matters little: a model is not refused for it.
+            vision: inner.object("vision_config").and_then(|vision| Vision::of(vision).ok()),
             quantised: nested.iter().find_map(method),
             multimodal: ["vision_config", "audio_config", "vision_tower", "visual"]
                 .iter()
