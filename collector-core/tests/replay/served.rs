@@ -1,4 +1,4 @@
-//! Estimates of small models against what the kernel charged a real llama-server (b11434) for them: anonymous and mapped memory, and the
+//! Estimates of small models against what the kernel charged a real llama.cpp server (b11549, as xllamacpp has it) for them: anonymous and mapped memory, and the
 //! peak. `cargo xtask test models` runs the server again, each time in a cgroup of its own.
 
 use std::collections::BTreeMap;
@@ -54,6 +54,7 @@ fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for (name, model) in models {
         let bytes = fs::read(root(&format!("tests/fixtures/need/{name}.gguf"))).unwrap();
+        assert!(bytes.len() <= 32 << 10, "{name}");
         let header = Header::read(&*bytes).unwrap();
         assert_eq!(header.architecture(), Ok(&*model.arch));
         assert!(header.data + header.weights.end <= model.bytes, "{name}");
@@ -80,17 +81,18 @@ fn rows() -> Vec<Row> {
     rows
 }
 
-/// The server's own code is mapped, too.
-const CODE: u64 = 24 * MIB;
+/// The server's own code is mapped, too, if it was not read before.
+const CODE: u64 = 64 * MIB;
 
 #[test]
 fn the_kernel_charges_what_the_need_says_within_its_error() {
     let rows = rows();
-    assert!(rows.len() >= 12, "{}", rows.len());
+    assert!(rows.len() >= 14, "{}", rows.len());
     let mut wrong = Vec::new();
     for row in &rows {
         for (what, (estimate, error, real), more) in [("anonymous", row.anonymous, 0), ("mapped", row.mapped, CODE)] {
-            if real > estimate + error + more || real + error < estimate {
+            // A few pages of a file may not be mapped.
+            if real > estimate + error + more || real + error + MIB < estimate {
                 let mib = |bytes| bytes / MIB;
                 let (estimate, error, real) = (mib(estimate), mib(error), mib(real));
                 wrong.push(format!("{} {}: {what} {estimate} ± {error} MiB, not {real}", row.model, row.run));

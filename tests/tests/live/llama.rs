@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 const MB: u64 = 1_000_000;
 /// 406 MB of weights.
 const LAYERS: u32 = 9;
-const CONFIG: &str = "tick = \"200ms\"\n[[rule]]\nalert = \"WorkloadMajorFaultStorm\"\nrate = \"2s\"\nfor = \"0s\"\n";
+/// The shipped rule, without its minutes of patience.
+const CONFIG: &str = "tick = \"200ms\"\n[[rule]]\nalert = \"WorkloadReclaimStall\"\nrate = \"2s\"\nfor = \"0s\"\n";
+const TOLD: (&str, &str) = ("alert", "WorkloadReclaimStall");
 
 fn python() -> PathBuf {
     tools().join("xllamacpp/venv/bin/python3")
@@ -36,8 +38,12 @@ fn admit(agent: &Agent, cgroup: &Cgroup, line: &[String]) -> (i32, Value) {
     command
         .args(["--strict", "--json", "--config", "/dev/null", "--socket"])
         .arg(agent.directory().join("headroom.sock"));
-    // There may be GPUs here.
-    command.args(["--gpus", "0", "--"]).args(line).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    // There may be GPUs here, and the host may be busy: then others than critical work would wait.
+    command
+        .args(["--gpus", "0", "--priority", "critical", "--"])
+        .args(line)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit());
     let output = cgroup.spawn(&mut command).wait_with_output().unwrap();
     (output.status.code().unwrap(), serde_json::from_slice(&output.stdout).unwrap())
 }
@@ -116,19 +122,15 @@ fn what_was_foretold_of_a_real_server_happens() {
     let kills = small.kills();
     let mut server = Server::start(&small, &mapped);
     let address = server.address().expect("it loads");
-    let (before, labels) =
-        (refaults(&small), [("workload", small.path.as_str()), ("alert", "WorkloadMajorFaultStorm")]);
-    let deadline = Instant::now() + PATIENCE;
-    while !agent.scrape().has("headroom_alerts", &labels) {
-        assert_eq!(tokens(&address, 4), 4);
-        assert!(
-            Instant::now() < deadline,
-            "nobody was told of {} pages that were read again",
-            refaults(&small) - before
-        );
-    }
+    let (before, labels) = (refaults(&small), [("workload", small.path.as_str()), TOLD]);
+    assert_eq!(tokens(&address, 2), 2);
     let again = (refaults(&small) - before) * 4096;
     assert!(again > weights / 2, "only {again} bytes were read again");
+    let deadline = Instant::now() + PATIENCE;
+    while !agent.scrape().has("headroom_alerts", &labels) {
+        assert!(Instant::now() < deadline, "nobody was told");
+        assert_eq!(tokens(&address, 2), 2);
+    }
     assert_eq!(small.kills(), kills, "it is slow, and not killed");
     drop(server);
 
@@ -146,4 +148,5 @@ fn what_was_foretold_of_a_real_server_happens() {
     assert_eq!(tokens(&address, 4), 4);
     assert!((refaults(&large) - before) * 4096 < weights / 20, "{} pages were read again", refaults(&large) - before);
     assert_eq!(large.kills(), 0);
+    assert!(!agent.settle().has("headroom_alerts", &[("workload", large.path.as_str()), TOLD]), "it fits");
 }
