@@ -10,6 +10,7 @@ mod fixture;
 mod golden;
 mod incident;
 mod kill;
+mod learn;
 mod level;
 mod need;
 mod series;

@@ -1,7 +1,7 @@
 //! Claims: who may claim how much, what is granted at once, and what waits.
 
 use super::grant::{grant, short};
-use super::{follow, grants, learn, promised, rank, refused, told, too_high};
+use super::{follow, grants, promised, rank, refused, told, too_high, work};
 use crate::admission::{self, Case};
 use crate::amount;
 use crate::lease::{Body, Caller, Claim, Granted, Lease, Owner, Spent, State, Step, Use, Verdict, Want};
@@ -33,7 +33,7 @@ pub(super) fn claim(
     if let Some(found) = claim.key.as_deref().and_then(|key| again(view, number, caller, key)) {
         return found;
     }
-    let (need, lesson) = learn::taught(view, caller.uid, &claim.need, claim.work.as_deref(), &claim.gpus);
+    let (need, lesson) = work::taught(view, caller.uid, &claim.need, claim.work.as_deref(), &claim.gpus);
     let want = Want::of(&need);
     // A guard of a unit whose need nobody knows: its failures and starts count, and the level does.
     if want.is_nothing() && claim.unit.is_none() && !need.unknown {
@@ -85,13 +85,13 @@ pub(super) fn claim(
     let life = claim.seconds.map(|seconds| seconds.saturating_mul(SECOND));
     if grants(judged.verdict.verdict) {
         lease.id = view.leases.next_id();
-        learn::expect(&mut view.leases, lease.id, caller.uid, claim.work.as_deref());
+        work::expect(&mut view.leases, lease.id, caller.uid, claim.work.as_deref());
         return Some(grant(view, lease, &used, life, judged.verdict, outcomes));
     }
     match claim.wait_seconds {
         Some(seconds @ 1..) if !judged.hopeless => {
             lease.id = view.leases.next_id();
-            learn::expect(&mut view.leases, lease.id, caller.uid, claim.work.as_deref());
+            work::expect(&mut view.leases, lease.id, caller.uid, claim.work.as_deref());
             let until = now.saturating_add(seconds.saturating_mul(SECOND));
             let sentence = format!("a claim of user {} waits: {}", lease.uid, judged.verdict.reason);
             outcomes.push(told(view, Step::Waits, &lease, sentence));

@@ -1,6 +1,6 @@
 //! How a claim ends: it is granted, it does not fit, or it has waited for too long. Knows neither the order nor who may claim.
 
-use super::{answered, granted, learn, rank, told};
+use super::{answered, granted, rank, told, work};
 use crate::admission::{self, Case};
 use crate::breaker;
 use crate::lease::{Body, Decision, Granted, Lease, Step, Use, Verdict};
@@ -33,7 +33,7 @@ pub(super) fn grant(
         breaker::started(&mut view.circuits, view.leases.now, lease.uid, unit, lease.id);
     }
     let granted = Granted { id: lease.id, gpus: lease.gpus.clone(), owner: lease.owner.clone(), verdict };
-    learn::begin(&mut view.leases, &lease, false);
+    work::begin(&mut view.leases, &lease, false);
     view.leases.held.insert(lease.id, lease);
     (201, Body::Granted(granted))
 }

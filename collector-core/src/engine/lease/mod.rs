@@ -8,6 +8,7 @@ mod queue;
 mod rank;
 #[cfg(test)]
 mod tests;
+mod work;
 
 use crate::admission::{self, Case, Claimed};
 use crate::breaker;
@@ -22,7 +23,7 @@ use crate::view::{View, reservation};
 /// Folds what was read about leases, and what was kept of them.
 pub(super) fn kept(view: &mut View, time: u64, kept: &Kept) -> Vec<Outcome> {
     view.leases.advance(time);
-    learn::kept(&mut view.leases, kept);
+    work::kept(&mut view.leases, kept);
     let mut outcomes = follow::kept(view, kept);
     released(view, &mut outcomes);
     outcomes
@@ -108,7 +109,7 @@ fn admit(view: &mut View, caller: &Caller, ask: &Ask) -> (u16, Body) {
     if let Some(why) = too_high(caller, ask.priority) {
         return refused(403, why);
     }
-    let (need, lesson) = learn::taught(view, caller.uid, &ask.need, ask.work.as_deref(), &ask.gpus);
+    let (need, lesson) = work::taught(view, caller.uid, &ask.need, ask.work.as_deref(), &ask.gpus);
     let want = Want::of(&need);
     let case =
         Case { want: &want, priority: ask.priority, gpus: &ask.gpus, caller, unit: ask.unit.as_deref(), told: true };
@@ -189,7 +190,7 @@ fn transfer(
         Some((Step::Changed, format!("reservation {id} belongs to {} now", reservation::owner(&lease.owner))))
     });
     if answer.0 == 200 {
-        learn::begin(&mut view.leases, &begun, young);
+        work::begin(&mut view.leases, &begun, young);
     }
     answer
 }
