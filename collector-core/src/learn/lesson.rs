@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::book::Entry;
 use super::peak::Peak;
 use crate::amount;
-use crate::need::{Memory, Need, Origin, Part, Resource};
+use crate::need::{Memory, Need, Origin, Part, Resource, remark};
 
 /// What is added to a peak, as a percentage of it: the fewer runs were seen, the more the next may differ.
 const MARGINS: [(u64, u64); 3] = [(4, 5), (2, 10), (0, 20)];
@@ -102,6 +102,9 @@ pub fn taught(need: &Need, entry: &Entry, declared: &[String]) -> (Need, Lesson)
     }
     taught.upper_bound &= taught.parts.iter().any(|part| part.origin == Origin::Estimated);
     let learned = resources.iter().any(|line| line.counts == Origin::Learned);
+    // What was not known of an amount is in what was measured.
+    let measured = taught.parts.iter().filter(|part| part.origin == Origin::Learned).cloned().collect();
+    remark::retain(&mut taught.not_known, &Need { parts: measured, ..Need::default() });
     // Of a program that is not known nobody said more than that.
     if learned && need.unknown {
         taught.not_known.clear();
@@ -179,6 +182,7 @@ impl Line {
 mod tests {
     use super::*;
     use crate::learn::{Peaks, Work};
+    use crate::need::remark::Remark;
 
     const GIB: u64 = 1 << 30;
 
@@ -253,9 +257,13 @@ mod tests {
         assert_eq!(lesson.resources[0].expected, None);
         let nothing = super::taught(&unknown, &entry(1, 0, 0), &[]).0;
         assert_eq!(nothing, unknown, "nothing was measured");
-        let mut partly = Need { not_known: vec!["how long its context is".into()], ..Need::default() };
-        partly.add(host(Memory::Anonymous, GIB));
-        assert_eq!(super::taught(&partly, &entry(1, GIB, GIB), &[]).0.not_known, partly.not_known);
+        let about = |remark: Remark| {
+            let mut partly = Need { not_known: vec![remark], ..Need::default() };
+            partly.add(host(Memory::Anonymous, GIB));
+            super::taught(&partly, &entry(1, GIB, GIB), &[]).0.not_known.len()
+        };
+        let says = "how long its context is";
+        assert_eq!((about(Remark::whatever(says)), about(Remark::vram(says)), about(Remark::host(says))), (1, 1, 0));
     }
 
     #[test]
