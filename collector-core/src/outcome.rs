@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::alert::Alert;
+use crate::circuit::unit::Record;
 use crate::incident::Incident;
 use crate::learn;
-use crate::lease::{Answer, Change};
+use crate::lease::{Answer, Change, Sum};
 use crate::level;
 use crate::pressure;
 use crate::signal::{block, compaction, kill, oom, reclaim, transfer};
@@ -45,6 +46,10 @@ pub enum Outcome {
     Lease(Box<Change>),
     /// What was learned, for a restart.
     Learned(Box<learn::Change>),
+    /// What happened to many leases of one user, where single ones would be too many.
+    LeaseSum(Box<Sum>),
+    /// What is remembered of a unit that fails.
+    Unit(Box<Record>),
     /// What a request is answered with. It comes after what happened because of it.
     Answer(Box<Answer>),
 }
@@ -61,7 +66,7 @@ impl Outcome {
             Outcome::AllocationRefused(refusal) => refusal.workload.as_deref(),
             Outcome::Lease(change) => change.workload.as_deref(),
             Outcome::Pressure(_) | Outcome::Level(_) | Outcome::History(_) => None,
-            Outcome::Learned(_) | Outcome::Answer(_) => None,
+            Outcome::LeaseSum(_) | Outcome::Unit(_) | Outcome::Learned(_) | Outcome::Answer(_) => None,
             Outcome::Incident(incident) => incident.labels.get("workload").map(String::as_str),
             Outcome::Alert(alert) => alert.labels.get("workload").map(String::as_str),
         }
@@ -72,9 +77,9 @@ impl Outcome {
         use Outcome::*;
         match self {
             Dying(_) | ReclaimStall(_) | CompactionStall(_) | SlowIo(_) | FailedIo(_) | AllocationRefused(_)
-            | Lease(_) => true,
+            | Lease(_) | LeaseSum(_) => true,
             OomKill(_) | Signal(_) | Pressure(_) | Level(_) | Incident(_) | Alert(_) | History(_) => false,
-            Learned(_) | Answer(_) => false,
+            Unit(_) | Learned(_) | Answer(_) => false,
         }
     }
 }

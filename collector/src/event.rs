@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use collector_core::api::incidents::IncidentLine;
+use collector_core::api::reservations::Viewer;
+use collector_core::lease::Notice;
 use collector_core::outcome::Outcome;
 use tokio::sync::watch;
 
@@ -17,10 +19,12 @@ const BYTES: usize = 2 << 20;
 pub struct Event {
     /// As in the journal: ids increase, also over restarts.
     pub id: u64,
-    /// `alert`, `incident` or `level`.
+    /// `alert`, `incident`, `level` or `eviction`.
     pub kind: &'static str,
-    /// JSON: an alert, an incident in short, or a change of a level.
+    /// JSON: an alert, an incident in short, a change of a level, or what is wanted of a lease.
     pub data: Box<str>,
+    /// Whose it is; absent if everybody's.
+    pub uid: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -55,19 +59,25 @@ impl Default for Events {
 }
 
 impl Events {
-    /// Adds an alert, an incident or a change of a level; others are no events.
+    /// Adds an alert, an incident, a change of a level, or what is wanted of a lease; others are no events.
     pub fn add(&self, id: u64, outcome: &Outcome) {
+        let mut uid = None;
         let (kind, data) = match outcome {
             Outcome::Alert(alert) => ("alert", serde_json::to_string(&**alert)),
             Outcome::Incident(incident) => ("incident", serde_json::to_string(&IncidentLine::of(incident))),
             Outcome::Level(change) => ("level", serde_json::to_string(&**change)),
+            Outcome::Lease(change) => {
+                let Some(notice) = Notice::of(change) else { return };
+                uid = Some(notice.uid);
+                ("eviction", serde_json::to_string(&notice))
+            }
             _ => return,
         };
         // Strings and numbers only: serialization cannot fail.
         let Ok(data) = data else { return };
         let mut ring = lock(&self.ring);
         ring.bytes += data.len();
-        ring.kept.push_back(Arc::new(Event { id, kind, data: data.into() }));
+        ring.kept.push_back(Arc::new(Event { id, kind, data: data.into(), uid }));
         while ring.kept.len() > KEPT || (ring.bytes > BYTES && ring.kept.len() > 1) {
             let Some(oldest) = ring.kept.pop_front() else { break };
             ring.bytes -= oldest.data.len();
@@ -84,14 +94,15 @@ impl Events {
         self.newest.send_modify(|newest| *newest = (*newest).max(last));
     }
 
-    /// What follows the event with this id.
-    pub fn after(&self, id: u64) -> Next {
+    /// What follows the event with this id, of what this viewer may see.
+    pub fn after(&self, id: u64, viewer: Viewer) -> Next {
         let ring = lock(&self.ring);
         if id < ring.gone {
             return Next::Gone;
         }
         let place = ring.kept.partition_point(|event| event.id <= id);
-        ring.kept.get(place).map_or(Next::None, |event| Next::Event(event.clone()))
+        let mut seen = ring.kept.range(place..).filter(|event| event.uid.is_none_or(|uid| viewer.sees(uid)));
+        seen.next().map_or(Next::None, |event| Next::Event(event.clone()))
     }
 
     /// The id of the newest that is not kept any more: what follows it is.
@@ -115,7 +126,7 @@ mod tests {
     }
 
     fn next(events: &Events, id: u64) -> Option<u64> {
-        match events.after(id) {
+        match events.after(id, Viewer::Stranger) {
             Next::Event(event) => Some(event.id),
             Next::None => None,
             Next::Gone => panic!("gone"),
@@ -125,11 +136,11 @@ mod tests {
     #[test]
     fn what_follows_an_event_is_known_for_the_last_thousand() {
         let events = Events::default();
-        assert_eq!(events.after(0), Next::None);
+        assert_eq!(events.after(0, Viewer::All), Next::None);
         add(&events, (10..).step_by(10).take(KEPT + 5));
         assert_eq!(events.gone(), 50);
         assert_eq!([next(&events, 50), next(&events, 55), next(&events, 60)], [Some(60), Some(60), Some(70)]);
-        assert_eq!([events.after(49), events.after(0)], [Next::Gone, Next::Gone]);
+        assert_eq!([49, 0].map(|id| events.after(id, Viewer::All)), [Next::Gone, Next::Gone]);
         let last = 10 * (KEPT as u64 + 5);
         assert_eq!((next(&events, last - 10), next(&events, last), next(&events, u64::MAX)), (Some(last), None, None));
         assert_eq!(*events.newest().borrow(), last);
@@ -150,9 +161,9 @@ mod tests {
     fn an_incident_comes_in_short_and_what_is_before_the_start_is_gone() {
         let events = Events::default();
         events.begin(7);
-        assert_eq!((events.after(6), events.after(7)), (Next::Gone, Next::None));
+        assert_eq!([6, 7].map(|id| events.after(id, Viewer::All)), [Next::Gone, Next::None]);
         events.add(8, &Outcome::Incident(Box::new(incident("i-1"))));
-        let Next::Event(event) = events.after(7) else { panic!("one") };
+        let Next::Event(event) = events.after(7, Viewer::Stranger) else { panic!("one") };
         let line: IncidentLine = serde_json::from_str(&event.data).unwrap();
         assert_eq!((event.kind, &*line.id), ("incident", "i-1"));
     }

@@ -7,6 +7,7 @@ use crate::lease::{Decision, Held, HeldKind, Lease, Line, Way};
 use crate::statistic::host::Statistic::MemoryFree;
 use crate::statistic::workload::Statistic::{MemoryActiveFile, MemoryInactiveFile, MemoryWithoutCache};
 use crate::view::View;
+use crate::view::host::Memory;
 use crate::view::workload::Workload;
 
 /// One limit that holds.
@@ -33,25 +34,8 @@ pub(super) fn memory(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Vec<F
     if let Some(why) = &case.caller.missing {
         return unknown(why);
     }
-    let kept = super::kept(view, host.total, view.level.limits.memory);
-    let (left, most) = (host.available.saturating_sub(kept), host.total.saturating_sub(kept));
-    // What is free needs not to be dropped.
-    let free = view.host.statistics.get(MemoryFree).unwrap_or(host.available);
-    let whole = Bound { path: None, left, most, high: false, cached: host.available.saturating_sub(free) };
-    let ceilings = case.caller.ceilings.iter().filter_map(|it| {
-        Some(Bound {
-            path: Some(it.path.clone()),
-            left: it.left()?,
-            most: it.limit?,
-            high: it.high,
-            cached: it.reclaimable,
-        })
-    });
-    let bounds: Vec<Bound> = std::iter::once(whole).chain(ceilings).collect();
-    let scoped = |bound: &Bound| {
-        let path = bound.path.clone();
-        claimed.iter().filter(move |one| path.as_deref().is_none_or(|path| within(path, one)))
-    };
+    let bounds = bounds(view, case, host);
+    let scoped = |bound: &Bound| scoped(bound, claimed);
     let sum =
         |bound: &Bound, of: &dyn Fn(&Claimed) -> u64| scoped(bound).fold(0_u64, |sum, one| sum.saturating_add(of(one)));
     let mut found = Vec::new();
@@ -90,6 +74,41 @@ pub(super) fn memory(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Vec<F
         found.push(line);
     }
     found
+}
+
+/// All limits that hold.
+fn bounds(view: &View, case: &Case<'_>, host: Memory) -> Vec<Bound> {
+    let kept = super::kept(view, host.total, view.level.limits.memory);
+    let (left, most) = (host.available.saturating_sub(kept), host.total.saturating_sub(kept));
+    // What is free needs not to be dropped.
+    let free = view.host.statistics.get(MemoryFree).unwrap_or(host.available);
+    let whole = Bound { path: None, left, most, high: false, cached: host.available.saturating_sub(free) };
+    let ceilings = case.caller.ceilings.iter().filter_map(|it| {
+        Some(Bound {
+            path: Some(it.path.clone()),
+            left: it.left()?,
+            most: it.limit?,
+            high: it.high,
+            cached: it.reclaimable,
+        })
+    });
+    std::iter::once(whole).chain(ceilings).collect()
+}
+
+fn scoped<'a>(bound: &Bound, claimed: &'a [Claimed]) -> impl Iterator<Item = &'a Claimed> + use<'a> {
+    let path = bound.path.clone();
+    claimed.iter().filter(move |one| path.as_deref().is_none_or(|path| within(path, one)))
+}
+
+/// How much memory that cannot be reclaimed is short below each limit that holds, by its cgroup (none: the host).
+pub(super) fn short(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Vec<(Option<String>, u64)> {
+    let Some(host) = view.host.memory() else { return Vec::new() };
+    let short = |bound: Bound| {
+        let promised = scoped(&bound, claimed).fold(0_u64, |sum, one| sum.saturating_add(one.hard));
+        let short = case.want.hard.peak.saturating_sub(bound.left.saturating_sub(promised));
+        (short > 0).then_some((bound.path, short))
+    };
+    bounds(view, case, host).into_iter().filter_map(short).collect()
 }
 
 fn within(path: &str, one: &Claimed) -> bool {

@@ -131,6 +131,11 @@ pub fn judge(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Judged {
     Judged { verdict, hopeless, taken }
 }
 
+/// How much host memory that cannot be reclaimed is short below each limit that holds, by its cgroup; of the whole host by none.
+pub fn host_short(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Vec<(Option<String>, u64)> {
+    host::short(view, case, claimed)
+}
+
 /// The same of a need, as it was asked about.
 pub fn judge_need(view: &View, need: &Need, case: &Case<'_>, claimed: &[Claimed]) -> Judged {
     let mut judged = judge(view, case, claimed);

@@ -37,7 +37,7 @@ impl Read {
             Read::Explain(id) => Ok(page(&Explained::of(view, id)?.incident, WIDTH, false).into_bytes()),
             Read::History(query) => json(&History::of(view, query)?),
             Read::Suggestions => json(&Suggestions::of(view)),
-            Read::Reservations => json(&Reservations::of(view)),
+            Read::Reservations(viewer) => json(&Reservations::of(view, *viewer)),
             Read::Circuits => json(&Circuits::of(view)),
             Read::Coverage => json(&Coverage::of(view)),
             Read::Events => Err(Problem::new(403, "events are on the socket alone")),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::problem::Problem;
 use super::schema::{Type, schema};
 use crate::learn::Learned;
-use crate::lease::{Ask, Circuit, Claim, Ended, Granted, OwnerName, Reservation, Verdict};
+use crate::lease::{Ask, Circuit, Claim, Ended, Granted, Mark, OwnerName, Reservation, Verdict};
 
 /// The largest body, in bytes.
 pub const LARGEST: usize = 64 << 10;
@@ -19,6 +19,7 @@ pub enum Wanted {
     Claim(Box<Claim>),
     Release(u64),
     Touch(u64),
+    Mark(u64, Mark),
     Settled(u64),
     Own(u64, OwnerName),
     Ended(Ended),
@@ -98,6 +99,16 @@ pub const CHANGES: &[Change] = &[
         status: 200,
         problems: &[OTHER, NONE],
         read: |id, _| Ok(Wanted::Touch(id)),
+    },
+    Change {
+        method: "POST",
+        path: "reservations/{id}/evictable",
+        help: "Says whether the owner of a lease may be asked to give it up, and for whose claims.",
+        body: Some(schema::<Mark>),
+        answer: schema::<Reservation>,
+        status: 200,
+        problems: &[OTHER, NONE],
+        read: |id, body| Ok(Wanted::Mark(id, parse(body)?)),
     },
     Change {
         method: "POST",

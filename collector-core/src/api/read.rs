@@ -9,7 +9,7 @@ use super::level::HostLevel;
 use super::parameter::{self, Given, Parameter, Values};
 use super::problem::Problem;
 use super::report::Report;
-use super::reservations::Reservations;
+use super::reservations::{Reservations, Viewer};
 use super::schema::{Answer, schema};
 use super::status::Status;
 use super::window::{self, History, Query};
@@ -38,7 +38,7 @@ pub enum Read {
     Explain(Box<str>),
     History(Query),
     Suggestions,
-    Reservations,
+    Reservations(Viewer),
     Circuits,
     Coverage,
     Events,
@@ -167,10 +167,11 @@ pub const ROUTES: &[Route] = &[
     Route {
         path: "reservations",
         alias: None,
-        help: "What is leased to whom and how much of it is used, and the claims that wait, in their order.",
+        help: "What is leased and how much of it is used, and the claims that wait, in their order. Whose they are is shown to root and the \
+            group that sees everything, to others of their own, on the socket alone.",
         parameters: &[],
         answer: Answer::Type(schema::<Reservations>),
-        read: |_| Read::Reservations,
+        read: |_| Read::Reservations(Viewer::Stranger),
     },
     Route {
         path: "circuits",
@@ -191,7 +192,8 @@ pub const ROUTES: &[Route] = &[
     Route {
         path: "events",
         alias: None,
-        help: "On the socket alone: alerts, incidents and changes of levels as they come, as server-sent events.",
+        help: "On the socket alone: alerts, incidents and changes of levels as they come, as server-sent events; and which leases of one's own are \
+            to be given up.",
         parameters: &[],
         answer: Answer::Events,
         read: |_| Read::Events,
@@ -271,7 +273,14 @@ impl Route {
 impl Read {
     /// Whether the client chose a value, of which there are many.
     pub fn is_chosen(&self) -> bool {
-        matches!(self, Read::Workload(_) | Read::Incident(_) | Read::Explain(_) | Read::History(_))
+        matches!(
+            self,
+            Read::Workload(_)
+                | Read::Incident(_)
+                | Read::Explain(_)
+                | Read::History(_)
+                | Read::Reservations(Viewer::User(_))
+        )
     }
 
     /// The type of its answer.

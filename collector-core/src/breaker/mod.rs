@@ -6,9 +6,10 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use crate::circuit::unit::{CAUSES, Circuit, FAILURES, PARTS, Phase, Record, Starts, Unit};
 use crate::circuit::{Cause, LONGEST};
 use crate::text::escape;
-use crate::view::circuit::{CAUSES, Circuit, Circuits, FAILURES, Key, PARTS, Phase, SHARE, Starts, UNITS, Unit};
+use crate::view::circuit::{Circuits, Key, SHARE, UNITS};
 
 const SECOND: u64 = 1_000_000_000;
 /// Failures within this time count together, and so long a unit must do well until earlier ones are forgotten.
@@ -88,6 +89,7 @@ fn too_often(starts: &Starts, time: u64, unit: &str, most: u32) -> Option<Wait> 
 
 /// This owner's unit starts, under this reservation.
 pub fn started(circuits: &mut Circuits, time: u64, uid: u32, unit: &str, reservation: u64) {
+    let named = key(uid, &name(unit));
     let unit = take(circuits, time, uid, unit);
     unit.starts = unit.starts.at(time);
     unit.starts.counts[0] = unit.starts.counts[0].saturating_add(1);
@@ -96,11 +98,16 @@ pub fn started(circuits: &mut Circuits, time: u64, uid: u32, unit: &str, reserva
             circuit.phase = Phase::Probing { since: time, reservation };
         }
     }
+    if !unit.circuits.is_empty() {
+        circuits.changed.insert(named);
+    }
 }
 
 /// What was started ended: well, or for this cause. `reservation` is the one that it was started under, if known.
 pub fn ended(circuits: &mut Circuits, time: u64, uid: u32, unit: &str, reservation: Option<u64>, cause: Option<Cause>) {
+    let named = key(uid, &name(unit));
     let unit = take(circuits, time, uid, unit);
+    let failed_before = !unit.circuits.is_empty();
     for circuit in &mut unit.circuits {
         let probe = match circuit.phase {
             Phase::Probing { reservation, .. } => Some(reservation),
@@ -116,7 +123,12 @@ pub fn ended(circuits: &mut Circuits, time: u64, uid: u32, unit: &str, reservati
             };
         }
     }
-    let Some(cause) = cause else { return };
+    let Some(cause) = cause else {
+        if failed_before {
+            circuits.changed.insert(named);
+        }
+        return;
+    };
     let circuit = circuit(unit, cause);
     circuit.failures.rotate_left(1);
     circuit.failures[FAILURES - 1] = time;
@@ -132,20 +144,43 @@ pub fn ended(circuits: &mut Circuits, time: u64, uid: u32, unit: &str, reservati
             }
         }
     }
+    circuits.changed.insert(named);
+}
+
+/// A unit of before a restart.
+pub fn restore(circuits: &mut Circuits, record: &Record) {
+    let Record { uid, unit, state } = record;
+    let used = state.used;
+    *take(circuits, used, *uid, unit) = state.clone();
+}
+
+/// What is to be kept for a restart: the units that changed since this was last asked. One without failures is forgotten.
+pub fn changed(circuits: &mut Circuits) -> Vec<Record> {
+    let changed = std::mem::take(&mut circuits.changed);
+    let record = |Key { uid, unit }: Key| {
+        let state = circuits.units.get(&Key { uid, unit: unit.clone() }).cloned().unwrap_or_default();
+        Record { uid, unit, state }
+    };
+    changed.into_iter().map(record).collect()
 }
 
 /// A reservation ended. If it was a probe whose end nobody has reported, the next start is the probe, unless that comes first.
 pub fn released(circuits: &mut Circuits, time: u64, reservation: u64) {
-    for circuit in circuits.units.values_mut().flat_map(|unit| &mut unit.circuits) {
-        if matches!(circuit.phase, Phase::Probing { reservation: probe, .. } if probe == reservation) {
-            circuit.phase = Phase::Open { since: time, length: 0, unheard: Some(reservation) };
+    for (key, unit) in &mut circuits.units {
+        for circuit in &mut unit.circuits {
+            if matches!(circuit.phase, Phase::Probing { reservation: probe, .. } if probe == reservation) {
+                circuit.phase = Phase::Open { since: time, length: 0, unheard: Some(reservation) };
+                circuits.changed.insert(key.clone());
+            }
         }
     }
 }
 
 /// Forgets what is over, and what a clock that was set back says of the future.
 pub fn tick(circuits: &mut Circuits, time: u64) {
-    circuits.units.retain(|_, unit| {
+    let Circuits { units, changed } = circuits;
+    units.retain(|key, unit| {
+        let before = unit.circuits.len();
         unit.used = unit.used.min(time);
         unit.starts = unit.starts.at(time);
         unit.circuits.retain_mut(|circuit| {
@@ -167,6 +202,9 @@ pub fn tick(circuits: &mut Circuits, time: u64) {
                 Phase::Probing { .. } => true,
             }
         });
+        if unit.circuits.len() < before {
+            changed.insert(key.clone());
+        }
         !unit.circuits.is_empty() || unit.starts.counts != [0; PARTS]
     });
 }
@@ -197,6 +235,7 @@ fn take<'a>(circuits: &'a mut Circuits, time: u64, uid: u32, unit: &str) -> &'a 
         let oldest = units.iter().filter(|(key, _)| Some(key.uid) == owner).min_by_key(|(_, unit)| unit.used);
         if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
             units.remove(&oldest);
+            circuits.changed.insert(oldest);
         }
     }
     let unit = units.entry(key).or_default();

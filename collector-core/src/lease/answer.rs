@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Lease, Orphan, Owner, Priority, State, Verdict};
+use super::{Lease, Orphan, Owner, Priority, State, Verdict, Wanted};
 use crate::circuit;
 use crate::learn::Learned;
 
@@ -58,16 +58,28 @@ pub struct Reservation {
     pub state: State,
     /// The workload of the owner's cgroup; `other` if that is not known.
     pub workload: String,
-    pub uid: u32,
-
-    pub owner: Owner,
+    /// Absent, as the owner and the unit, if it is another user's and the reader may not see whose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Owner>)]
+    pub owner: Option<Owner>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
     #[schema(value_type = u8, minimum = 0, maximum = 4)]
     pub priority: Priority,
-    /// Somebody could be asked to give it up.
+    /// Its owner may be asked to give it up, for a more important claim of the same user.
     #[serde(default)]
     pub evictable: bool,
+    /// And for claims of any user.
+    #[serde(default)]
+    pub anyone: bool,
+    /// Its owner is asked to give it up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<AskedFor>,
+    /// Of a claim that waits: the leases whose owners were asked to give them up for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<u64>,
     /// A line for each resource.
     pub resources: Vec<Part>,
     /// Seconds since it was granted; of one that waits, since it was asked for.
@@ -80,6 +92,25 @@ pub struct Reservation {
     /// Processes that still hold memory of a GPU although the owner is gone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub orphans: Vec<Orphan>,
+}
+
+impl Reservation {
+    /// What those see of it who may not see whose it is.
+    pub fn hidden(self) -> Reservation {
+        Reservation { uid: None, owner: None, unit: None, orphans: Vec::new(), ..self }
+    }
+}
+
+/// What a lease is to be given up for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AskedFor {
+    /// The claim that waits.
+    pub claim: u64,
+    pub wanted: Vec<Wanted>,
+    /// Seconds until its owner is asked again.
+    pub again_in_seconds: u64,
+    /// How often its owner was asked.
+    pub times: u32,
 }
 
 /// How much of one resource is reserved.
@@ -108,6 +139,14 @@ pub struct Change {
     pub sentence: String,
 }
 
+/// What happened to leases of one user since it was last told, where single lines would be too many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Sum {
+    pub uid: u32,
+    /// How often each happened.
+    pub steps: std::collections::BTreeMap<&'static str, u64>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
@@ -123,11 +162,29 @@ pub enum Step {
     Ended,
     /// Its owner is gone, and some of its processes still hold a GPU.
     Orphaned,
+    /// Its owner is asked to give it up.
+    Asked,
+    /// Nobody waits any more for what its owner was asked for.
+    Spared,
+    /// A claim was refused: there never was a lease.
+    Refused,
 }
 
 impl Step {
     pub fn label(self) -> &'static str {
-        ["waits", "granted", "changed", "withdrawn", "released", "expired", "ended", "orphaned"][self as usize]
+        [
+            "waits",
+            "granted",
+            "changed",
+            "withdrawn",
+            "released",
+            "expired",
+            "ended",
+            "orphaned",
+            "asked",
+            "spared",
+            "refused",
+        ][self as usize]
     }
 
     /// Whether the lease is no more.

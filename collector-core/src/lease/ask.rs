@@ -61,9 +61,13 @@ pub struct Claim {
     /// Seconds to wait until there is room. The answer comes when there is, or when the time is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_seconds: Option<u64>,
-    /// It holds something that could be given up, such as a cached model. Kept, and shown; nobody is asked to give up anything yet.
+    /// It holds something that could be given up, such as a cached model: if a more important claim of the same user waits for room,
+    /// its owner is asked to (event `eviction`).
     #[serde(default)]
     pub evictable: bool,
+    /// The same for claims of any user that are as important. Only root may say that.
+    #[serde(default)]
+    pub anyone: bool,
     /// Chosen by the caller: a second claim of the same user with the same key gets the lease of the first. So a claim can be
     /// repeated when its answer was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,6 +75,18 @@ pub struct Claim {
     /// What is started: what it uses is measured for its next start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work: Option<Box<Work>>,
+}
+
+/// Whether the owner of a lease may be asked to give it up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mark {
+    /// For a more important claim of the same user.
+    #[serde(default)]
+    pub evictable: bool,
+    /// For claims of any user that are as important. Only root may say that, or take it back.
+    #[serde(default)]
+    pub anyone: bool,
 }
 
 /// How something that was started ended. A unit that fails again and again may not start for a while.

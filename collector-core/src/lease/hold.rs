@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Priority, Want};
+use super::{Eviction, Priority, Want};
 
 /// In times, nanoseconds since the Unix epoch, by a clock that never jumps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,12 @@ pub struct Lease {
     pub unit: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub evictable: bool,
+    /// Root lets claims of any user ask for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anyone: bool,
+    /// Its owner was asked to give it up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eviction: Option<Eviction>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     pub asked: u64,

@@ -3,6 +3,7 @@
 
 pub mod answer;
 pub mod ask;
+pub mod eviction;
 pub mod hold;
 pub mod limit;
 pub mod priority;
@@ -11,8 +12,9 @@ pub mod verdict;
 pub mod want;
 pub mod words;
 
-pub use answer::{Answer, Body, Change, Circuit, Granted, Reservation, Step};
-pub use ask::{Ask, Claim, Ended, OwnerName};
+pub use answer::{Answer, AskedFor, Body, Change, Circuit, Granted, Reservation, Step, Sum};
+pub use ask::{Ask, Claim, Ended, Mark, OwnerName};
+pub use eviction::{Eviction, Notice, Wanted};
 pub use hold::{Lease, Orphan, Owner, Spent, State, Use};
 pub use limit::Limits;
 pub use priority::Priority;

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ask, Claim, Ended, Lease, Limits, Owner, Use};
+use super::{Ask, Claim, Ended, Lease, Limits, Mark, Owner, Use};
+use crate::circuit::unit::Record;
 use crate::learn::{Entry, File};
 
 /// A request, with a number that its answer bears.
@@ -69,6 +70,11 @@ pub enum Asked {
     Touch {
         id: u64,
     },
+    /// Whether its owner may be asked to give it up.
+    Mark {
+        id: u64,
+        mark: Mark,
+    },
     /// It has started.
     Settled {
         id: u64,
@@ -102,6 +108,10 @@ pub enum Kept {
     Limits(Limits),
     /// Of before a restart of the agent.
     Lease(Box<Lease>),
+    /// A claim that waited when the agent last ran: whoever repeats it with its key has its place.
+    Place { uid: u32, key: String, asked: u64 },
+    /// A unit that failed before a restart of the agent.
+    Unit(Box<Record>),
     /// All ids below this were given before.
     Next(u64),
     /// What the owner of a lease has now.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::row::{Detail, Kind, Metric, Unit, Value, WORKLOAD, workload_and};
 use crate::lease::{Decision, Priority, State};
 use crate::view::View;
+use crate::view::lease::Evictions;
 
 pub const BYTES: Metric = Metric {
     name: "headroom_reservation_bytes",
@@ -85,6 +86,22 @@ pub const VERDICTS: Metric = Metric {
     },
 };
 
+pub const EVICTIONS: Metric = Metric {
+    name: "headroom_reservation_evictions_total",
+    kind: Kind::Counter,
+    unit: None,
+    detail: Detail::Used,
+    help: "Times that the owner of a reservation was asked to give it up because a claim waited (`asked`, and `repeated` without an answer in \
+           time), and what came of it: the reservation `ended`, or nobody waited for it any more (`spared`).",
+    labels: &["event"],
+    needs: &[],
+    read: |view, emit| {
+        let Evictions { asked, repeated, ended, spared } = view.leases.evictions;
+        let events = [("asked", asked), ("repeated", repeated), ("ended", ended), ("spared", spared)];
+        events.into_iter().try_for_each(|(event, count)| emit.counter(&[event], Value::Int(count), view.started))
+    },
+};
+
 /// The labels of the workload with this name, also of one that has no series of its own.
 fn labels<'a>(view: &'a View, name: &'a str) -> [&'a str; 4] {
     view.workloads.find(name).map_or([name, "", "", ""], |workload| workload.labels())
@@ -117,6 +134,7 @@ mod tests {
         let asked = Asked::Claim { claim, owner, used: Use::default() };
         apply(Reading::Request(Box::new(Request { number: 1, caller, asked })));
         apply(Reading::Lease(Kept::Used { id: 1, used: Use { hard: 4 << 20, ..Use::default() } }));
+        apply(Reading::Tick);
         let read = |metric: &'static Metric| {
             let mut found: BTreeMap<Vec<String>, f64> = BTreeMap::new();
             visit(engine.view(), metric, Part::Whole, &mut |labels, number, _| {

@@ -231,6 +231,7 @@ pub const METRICS: &[Metric] = &[
     circuit::STATE,
     lease::BYTES,
     lease::ORPHANS,
+    lease::EVICTIONS,
     lease::VERDICTS,
     coverage::BPF_RUNS,
     coverage::BPF_RUN_SECONDS,

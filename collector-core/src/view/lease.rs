@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::workload::{OTHER, Workloads};
 use crate::learn::{Book, Run};
-use crate::lease::{Caller, Decision, Lease, Limits, Owner, Priority, Use};
+use crate::lease::{Caller, Decision, Lease, Limits, Owner, Priority, Spent, Use};
 
 /// A clock that was set forward, or an agent that slept, ends no lease: at most this much passes between two samples, in
 /// nanoseconds.
@@ -23,6 +23,14 @@ pub struct Leases {
     pub runs: BTreeMap<u64, Run>,
     /// What was learned of it. Shared: a snapshot copies none of it.
     pub learned: Arc<Book>,
+    /// Claims that waited when the agent last ran, by user and key, with when they were made.
+    pub(crate) places: BTreeMap<(u32, String), u64>,
+    /// Until when those may come back.
+    pub(crate) places_until: u64,
+    /// What leases used that have just ended: the host may not have it back yet.
+    pub(crate) leaving: Vec<Leaving>,
+    /// How often owners were asked to give something up, and what came of it.
+    pub evictions: Evictions,
     /// Verdicts given so far.
     pub verdicts: BTreeMap<(Decision, Priority), u64>,
     /// Nanoseconds since the Unix epoch by a clock that never jumps.
@@ -31,6 +39,27 @@ pub struct Leases {
     last: u64,
     /// The last id that was given.
     pub last_id: u64,
+}
+
+/// What a lease used that has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaving {
+    pub until: u64,
+    pub cgroup: Option<String>,
+    pub used: Spent,
+}
+
+/// How often owners of leases were asked to give them up, and what came of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evictions {
+    /// For the first time for a claim.
+    pub asked: u64,
+    /// Again, because they had not answered in time.
+    pub repeated: u64,
+    /// The lease ended.
+    pub ended: u64,
+    /// Nobody waited for it any more.
+    pub spared: u64,
 }
 
 /// A claim that waits.
@@ -71,7 +100,10 @@ impl Leases {
     /// Those that wait, in the order in which they are served.
     pub fn queue(&self) -> Vec<u64> {
         let mut ids: Vec<u64> = self.waiting.keys().copied().collect();
-        ids.sort_by_key(|id| (Reverse(self.rank(&self.waiting[id].lease)), *id));
+        ids.sort_by_key(|id| {
+            let lease = &self.waiting[id].lease;
+            (Reverse(self.rank(lease)), lease.asked, *id)
+        });
         ids
     }
 

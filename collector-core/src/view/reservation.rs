@@ -3,7 +3,7 @@
 use super::View;
 use super::lease::place;
 use crate::lease::answer::Part;
-use crate::lease::{Lease, Owner, Reservation, State, words};
+use crate::lease::{AskedFor, Lease, Owner, Reservation, State, words};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -17,11 +17,19 @@ impl View {
             id: lease.id,
             state: lease.state,
             workload: view.workloads.name_at(place(lease)).to_string(),
-            uid: lease.uid,
-            owner: lease.owner.clone(),
+            uid: Some(lease.uid),
+            owner: Some(lease.owner.clone()),
             unit: lease.unit.clone(),
             priority: lease.priority,
             evictable: lease.evictable,
+            anyone: lease.anyone,
+            asked: lease.eviction.as_ref().filter(|eviction| !eviction.spared).map(|eviction| AskedFor {
+                claim: eviction.claim,
+                wanted: eviction.wanted.clone(),
+                again_in_seconds: eviction.until.saturating_sub(now).div_ceil(SECOND),
+                times: eviction.times,
+            }),
+            waits_for: Vec::new(),
             resources: parts(lease),
             age_seconds: since(lease.granted.unwrap_or(lease.asked)),
             ends_in_seconds: lease.expires.map(|expires| expires.saturating_sub(now).div_ceil(SECOND)),

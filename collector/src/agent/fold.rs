@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use collector_core::engine::Engine;
-use collector_core::lease::{Answer, Asked, Body, Kept, Limits};
+use collector_core::lease::{Answer, Asked, Body, Change, Kept, Limits, Step};
 use collector_core::level;
 use collector_core::outcome::Outcome;
 use collector_core::rule::Rules;
@@ -14,12 +14,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::request::Incoming;
 use super::snapshot::{Ask, Publisher};
+use super::trail::Trail;
 use crate::clock;
 use crate::deliver::outbox::Outbox;
 use crate::deliver::target::Target;
 use crate::deliver::thread::Restored;
 use crate::sink::history::thread::History;
-use crate::sink::lease::{Keeper, Past};
+use crate::sink::lease::{Keeper, Past, Place};
 use crate::sink::log::Log;
 use crate::sink::record::Recorder;
 use crate::source::lease::Followed;
@@ -45,11 +46,24 @@ pub struct Leases {
     pub followed: Arc<Followed>,
     /// Who waits for the answer to which request.
     pub answers: HashMap<u64, oneshot::Sender<Answer>>,
+    trail: Trail,
+    /// The agent stops: claims that wait keep their place.
+    stopping: bool,
 }
 
 impl Leases {
     pub fn new(keeper: Option<Keeper>) -> Leases {
-        Leases { keeper, followed: Arc::default(), answers: HashMap::new() }
+        Leases { keeper, followed: Arc::default(), answers: HashMap::new(), trail: Trail::default(), stopping: false }
+    }
+
+    fn changed(&mut self, change: &Change) {
+        if change.step == Step::Refused {
+            return;
+        }
+        self.followed.change(change);
+        if !(self.stopping && change.step == Step::Withdrawn && change.lease.granted.is_none()) {
+            self.keeper.iter().for_each(|keeper| keeper.change(change));
+        }
     }
 
     fn answer(&mut self, answer: Answer) {
@@ -84,6 +98,8 @@ impl Fold {
         if sample.reading == Reading::Tick {
             self.publisher.ticked();
             self.log.tick(sample.time);
+            let sums = self.leases.trail.tick(sample.time);
+            self.publish(sample.time, sums);
             self.flush(sample.time);
         }
     }
@@ -115,8 +131,16 @@ impl Fold {
         past.leases.iter().for_each(|lease| self.leases.followed.add(lease));
         let leases = past.leases.into_iter().map(|lease| Kept::Lease(Box::new(lease)));
         let learned = past.learned.into_iter().map(|entry| Kept::Learned(Box::new(entry)));
+        let places = past.places.into_iter().map(|Place { uid, key, asked }| Kept::Place { uid, key, asked });
+        let units = past.units.into_iter().map(|record| Kept::Unit(Box::new(record)));
         let all = [Kept::Limits(limits), Kept::Next(past.last_id)].into_iter().chain(leases).chain(learned);
+        let all = all.chain(places).chain(units);
         all.for_each(|kept| self.apply(Sample { time, reading: Reading::Lease(kept) }));
+    }
+
+    /// From now on who waits is sent away, and is to find its place again after the start.
+    pub fn stopping(&mut self) {
+        self.leases.stopping = true;
     }
 
     /// Decides a request. Its answer goes where it came from.
@@ -173,6 +197,7 @@ impl Fold {
         self.flush(time);
         self.recorder.as_mut().and_then(Recorder::flush);
         let mut outcomes = self.engine.finish();
+        outcomes.extend(self.leases.trail.rest());
         outcomes.extend(self.engine.view().rest().map(Box::new).map(Outcome::History));
         self.publish(time, outcomes);
     }
@@ -205,24 +230,25 @@ impl Fold {
                     self.leases.keeper.iter().for_each(|keeper| keeper.learned((*change).clone()));
                     continue;
                 }
-                (Outcome::Lease(change), _) => {
-                    self.leases.followed.change(&change);
-                    self.leases.keeper.iter().for_each(|keeper| keeper.change(&change));
-                    // Nothing was granted, so nothing goes to the log or the journal.
-                    if change.lease.granted.is_none() {
-                        tracing::debug!(reservation = change.lease.id, uid = change.lease.uid, "{}", change.sentence);
-                        continue;
-                    }
-                    // Limited by user: many reservations of one user suppress no event of another.
-                    let owner = format!("user {}", change.lease.uid);
-                    let outcome = Outcome::Lease(change);
-                    self.log.outcome(time, Some(&owner), &outcome);
-                    self.outbox.publish(time, Some(&owner), outcome);
+                (Outcome::Unit(record), _) => {
+                    self.leases.keeper.iter().for_each(|keeper| keeper.unit(record.clone()));
                     continue;
+                }
+                (Outcome::Lease(change), _) => {
+                    self.leases.changed(&change);
+                    match self.leases.trail.passes(time, &change) {
+                        true => Outcome::Lease(change),
+                        false => continue,
+                    }
                 }
                 (outcome, _) => outcome,
             };
-            let owner = outcome.workload().map(|workload| view.workloads.owner(workload).to_owned());
+            let owner = match &outcome {
+                // Many reservations of one user suppress no event of another.
+                Outcome::Lease(change) => Some(format!("user {}", change.lease.uid)),
+                Outcome::LeaseSum(sum) => Some(format!("user {}", sum.uid)),
+                other => other.workload().map(|workload| view.workloads.owner(workload).to_owned()),
+            };
             self.log.outcome(time, owner.as_deref(), &outcome);
             self.outbox.publish(time, owner.as_deref(), outcome);
         }

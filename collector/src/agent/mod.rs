@@ -20,6 +20,7 @@ mod run;
 pub mod snapshot;
 mod start;
 mod stop;
+mod trail;
 
 use anyhow::Context as _;
 

@@ -20,6 +20,9 @@ use crate::source::lease::tree::{self, Found};
 /// Requests of one user other than root: this many a second, after as many at once.
 const RATE: Bucket = Bucket::new(50.0, 200.0);
 
+/// Releases of one user other than root: they give room back, so that they are no part of the others.
+const RELEASES: Bucket = Bucket::new(100.0, 512.0);
+
 /// So many processes of an owner count as one more request.
 const TREE: usize = 16;
 
@@ -39,6 +42,7 @@ pub struct Intake {
     /// The agent's own.
     own: u32,
     rates: Mutex<Rates>,
+    releases: Mutex<Rates>,
 }
 
 impl Intake {
@@ -52,6 +56,7 @@ impl Intake {
             high: Mutex::new(high),
             own: rustix::process::geteuid().as_raw(),
             rates: Mutex::new(Rates::new(RATE)),
+            releases: Mutex::new(Rates::new(RELEASES)),
         };
         (intake, requests)
     }
@@ -144,7 +149,8 @@ impl Intake {
 impl Requests for Intake {
     fn prepare(&self, client: &Client, wanted: Wanted) -> Result<Request, Problem> {
         let caller = self.caller(client.uid);
-        if !caller.privileged && !lock(&self.rates).allows(&client.uid.to_string(), clock::unix_ns()) {
+        let rates = if matches!(wanted, Wanted::Release(_)) { &self.releases } else { &self.rates };
+        if !caller.privileged && !lock(rates).allows(&client.uid.to_string(), clock::unix_ns()) {
             return Err(Problem::new(429, format!("user {} asks too often", client.uid)));
         }
         let (caller, asked) = match wanted {
@@ -165,6 +171,7 @@ impl Requests for Intake {
             }
             Wanted::Release(id) => (caller, Asked::Release { id }),
             Wanted::Touch(id) => (caller, Asked::Touch { id }),
+            Wanted::Mark(id, mark) => (caller, Asked::Mark { id, mark }),
             Wanted::Ended(ended) => (caller, Asked::Ended(ended)),
             Wanted::Learned => (caller, Asked::Learned),
             Wanted::Forget(id) => (caller, Asked::Forget { id }),

@@ -84,6 +84,15 @@ pub struct Rings {
     pub bulk: AsyncFd<OwnedFd>,
 }
 
+/// The group whose members see what belongs to others.
+fn group(config: &Config) -> Option<u32> {
+    let found = Some(&config.group).filter(|name| !name.is_empty()).and_then(|name| user::group(name));
+    if found.is_none() && !config.group.is_empty() {
+        tracing::info!("there is no group {} here: only root sees whose reservations there are (group)", config.group);
+    }
+    found
+}
+
 /// Must be called within the runtime of the fold loop.
 pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure> {
     let config = &effective.config;
@@ -135,6 +144,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let (intake, requests) = Intake::new(places, high);
     let intake = Arc::new(intake);
     snapshots.requests = Some(intake.clone());
+    snapshots.group = group(config);
     let reload = Reload::new(options, effective, access.clone(), intake);
     let (keeper, past) = Keeper::start(config.journal.dir.clone())?;
     let kept_leases = Leases::new(Some(keeper));

@@ -8,6 +8,7 @@ pub async fn stop(agent: Agent) -> Result<()> {
     let Agent { mut fold, mut round, mut asks, mut requests, manager, endpoint, lock, .. } = agent;
     tracing::info!("stopping");
     manager.stopping();
+    fold.stopping();
     let mut stopped = std::pin::pin!(endpoint.stop());
     let served = loop {
         tokio::select! {

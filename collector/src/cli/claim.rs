@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow};
 use collector_core::api::problem::Problem;
 use collector_core::api::read::ROOT;
 use collector_core::lease::ask::LONGEST_WAIT;
-use collector_core::lease::{Claim, Ended, Granted, OwnerName, Verdict};
+use collector_core::lease::{Claim, Ended, Granted, Mark, OwnerName, Verdict};
 use hyper::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -154,6 +154,11 @@ pub fn release(client: &Client, id: u64) -> Result<()> {
 /// Says that what a lease holds is in use.
 pub fn touch(client: &Client, id: u64) -> Result<()> {
     send(client, Method::POST, &format!("{RESERVATIONS}/{id}/touch"), None::<&()>).map(drop)
+}
+
+/// Says whether the owner of a lease may be asked to give it up.
+pub fn mark(client: &Client, id: u64, mark: &Mark) -> Result<()> {
+    send(client, Method::POST, &format!("{RESERVATIONS}/{id}/evictable"), Some(mark)).map(drop)
 }
 
 /// Reports how something that was started ended.

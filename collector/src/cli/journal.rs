@@ -78,13 +78,16 @@ pub struct IncidentsArgs {
 
 /// List recent events: alerts, incidents, changes of levels, OOM kills, kills by others, stalls, slow or failed IO
 ///
-/// Reads the journal, so it works without a running agent; with --follow, new events need one.
+/// Reads the journal, so it works without a running agent; with --follow, new events need one. With --exec it follows the agent's socket
+/// instead, which is for everybody: alerts, incidents, changes of levels, and which of one's own reservations are to be given up.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
   List events, the newest last:
     headroom events
   Print new events as they happen:
     headroom events --follow
+  Let a cached model go when its room is wanted:
+    headroom events --follow --kind eviction --exec '[ $EVENT_STATE != asked ] || ./unload && headroom release $EVENT_RESERVATION'
   Select every slow IO, for a script:
     headroom events --json --limit 100000 | jq 'select(.slow_io)'
 ")]
@@ -92,6 +95,19 @@ pub struct EventsArgs {
     /// Print new events as they happen, until interrupted
     #[arg(short, long)]
     pub follow: bool,
+    /// Run this command line for each new event, one after the other, by /bin/sh
+    ///
+    /// The event is JSON at its standard input; EVENT_KIND and EVENT_ID say which it is, and for an eviction EVENT_STATE (asked, ended,
+    /// spared), EVENT_RESERVATION, EVENT_CLAIM, EVENT_UNTIL (seconds since the Unix epoch), EVENT_HOST_BYTES and EVENT_VRAM_BYTES. A
+    /// signal ends a command that runs, and then this. The exit code is 1 if a command failed, otherwise 0.
+    #[arg(long, value_name = "COMMAND", requires = "follow", conflicts_with_all = ["json", "limit", "since", "workload", "utc"])]
+    pub exec: Option<String>,
+    /// Run it only for events of this kind: alert, incident, level or eviction
+    #[arg(long, value_name = "KIND", requires = "exec", value_parser = ["alert", "incident", "level", "eviction"])]
+    pub kind: Vec<String>,
+    /// End a command that runs for longer
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "5m", requires = "exec")]
+    pub exec_timeout: Duration,
     #[command(flatten)]
     pub pick: Pick,
     /// Print one JSON line for each event instead of text

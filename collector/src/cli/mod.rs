@@ -6,6 +6,7 @@ pub mod completions;
 mod direct;
 pub mod doctor;
 pub mod explain;
+mod follow;
 pub mod gpus;
 pub mod guard;
 mod help;
@@ -120,6 +121,7 @@ enum Verb {
     Reserve(lease::ReserveArgs),
     Release(lease::ReleaseArgs),
     Touch(lease::TouchArgs),
+    Evictable(lease::EvictableArgs),
     Reservations(lease::ReservationsArgs),
     Learned(learned::LearnedArgs),
     Guard(guard::GuardArgs),
@@ -183,6 +185,7 @@ fn verb(verb: &Verb) -> Result<u8, Failure> {
         Verb::Rules(args) => rules::run(args, &begin(&args.settings)?.rules),
         Verb::Alerts(args) => journal::alerts(args, &begin(&args.settings)?.config),
         Verb::Incidents(args) => journal::incidents(args, &begin(&args.settings)?.config),
+        Verb::Events(args) if args.exec.is_some() => return follow::run(args, &begin(&args.settings)?),
         Verb::Events(args) => journal::events(args, &begin(&args.settings)?.config),
         Verb::Explain(args) => explain::run(args, &begin(&args.settings)?.config),
         Verb::CheckConfig(args) => check_config::run(args),
@@ -192,6 +195,7 @@ fn verb(verb: &Verb) -> Result<u8, Failure> {
         Verb::Reserve(args) => return lease::reserve(args, &begin(&args.settings)?),
         Verb::Release(args) => lease::release(args, &begin(&args.settings)?),
         Verb::Touch(args) => lease::touch(args, &begin(&args.settings)?),
+        Verb::Evictable(args) => lease::evictable(args, &begin(&args.settings)?),
         Verb::Reservations(args) => lease::reservations(args, &begin(&args.settings)?),
         Verb::Learned(args) => learned::run(args, &begin(&args.settings)?),
         Verb::Guard(args) => return guard::run(args),

@@ -23,6 +23,10 @@ pub struct Admission {
     pub user_share: usize,
     /// Users who may ask for more than the usual priority, by name or number.
     pub high_priority: Vec<String>,
+    /// How long an owner that was asked to give something up may take; how many are asked together, and which part of all.
+    pub eviction_timeout: Duration,
+    pub eviction_least: usize,
+    pub eviction_part: usize,
     /// Places of each slot that all users share.
     pub slots: BTreeMap<String, u64>,
 }
@@ -37,6 +41,9 @@ impl Default for Admission {
             user_waiting: 64,
             user_share: 50,
             high_priority: Vec::new(),
+            eviction_timeout: Duration::from_secs(30),
+            eviction_least: 1,
+            eviction_part: 0,
             slots: BTreeMap::new(),
         }
     }
@@ -52,6 +59,9 @@ impl Admission {
             share: self.user_share as u64,
             starts: u32::try_from(guard.starts).unwrap_or(u32::MAX),
             within: self.within_limits,
+            evict_ns: u64::try_from(self.eviction_timeout.as_nanos()).unwrap_or(u64::MAX),
+            evict_least: self.eviction_least,
+            evict_part: self.eviction_part,
             slots: self.slots.clone(),
         }
     }

@@ -47,6 +47,7 @@ impl Default for Config {
             rootfs: PathBuf::from("/"),
             lock: PathBuf::from("/run/headroom/lock"),
             user: "headroom".into(),
+            group: "headroom".into(),
             oom_score_adj: -999,
             host: String::new(),
             profile: String::new(),

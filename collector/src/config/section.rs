@@ -37,6 +37,8 @@ pub struct Config {
     pub lock: PathBuf,
     /// The user that a root agent becomes once it has started; empty: it stays root.
     pub user: String,
+    /// The group whose members see what belongs to others; empty: none.
+    pub group: String,
     /// The agent's own `oom_score_adj`.
     pub oom_score_adj: i32,
     /// The host's name in alerts; empty means its own host name.

@@ -22,6 +22,8 @@ pub struct Sink {
     pub timeout: Duration,
     /// Less urgent alerts are not sent to it.
     pub severity: String,
+    /// It also hears which leases are to be given up. Only webhooks do.
+    pub evictions: bool,
     /// Certificates to trust, instead of the system's.
     pub ca: Option<PathBuf>,
 }
@@ -35,6 +37,7 @@ impl Default for Sink {
             secret_file: None,
             timeout: Duration::from_secs(10),
             severity: "info".into(),
+            evictions: false,
             ca: None,
         }
     }

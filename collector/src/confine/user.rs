@@ -50,6 +50,22 @@ pub fn number(name: &str) -> Option<u32> {
     name.parse().ok().or_else(|| Some(look_up(name).ok()??.uid))
 }
 
+/// The number of a group, by name or number.
+pub fn group(name: &str) -> Option<u32> {
+    if let Ok(number) = name.parse() {
+        return Some(number);
+    }
+    let name = CString::new(name).ok()?;
+    // A group with many members takes more, and is then not found.
+    let mut buffer = vec![0; 256 << 10];
+    // SAFETY: all zero is a valid value of this C structure; it is read only after the call has filled it.
+    let mut entry: libc::group = unsafe { std::mem::zeroed() };
+    let mut found = std::ptr::null_mut();
+    // SAFETY: all pointers are valid for the call, and the length is the buffer's.
+    let failed = unsafe { libc::getgrnam_r(name.as_ptr(), &mut entry, buffer.as_mut_ptr(), buffer.len(), &mut found) };
+    (failed == 0 && !found.is_null()).then_some(entry.gr_gid)
+}
+
 fn look_up(name: &str) -> io::Result<Option<User>> {
     let name = CString::new(name)?;
     let mut buffer = vec![0; 16 << 10];

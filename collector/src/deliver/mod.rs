@@ -2,6 +2,7 @@
 //! Depends on `sink` for the journal; `sink` does not know this module.
 
 pub mod alertmanager;
+pub mod eviction;
 pub mod file;
 pub mod outbox;
 pub mod post;

@@ -16,6 +16,7 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
 use super::alertmanager;
+use super::eviction::Evictions;
 use super::queue::Queue;
 use super::receiver::{INCIDENTS, Incidents, Protocol, Receiver};
 use super::target::{self, Host, Target};
@@ -105,7 +106,14 @@ impl Outbox {
         for (target, name) in targets.into_iter().zip(sinks) {
             let queue = Queue::new(QUEUE, lost.clone());
             let (severity, restored) = (target.severity, Mutex::default());
-            let receiver = Arc::new(Receiver { name, severity, queue, restored, renewed: Mutex::default() });
+            let evictions = match &target.protocol {
+                target::Protocol::Webhook(post, secret) if target.evictions => {
+                    Some(Evictions::new(host.name.clone(), post.clone(), secret.clone()))
+                }
+                _ => None,
+            };
+            let receiver = Receiver { name, severity, queue, restored, renewed: Mutex::default(), evictions };
+            let receiver = Arc::new(receiver);
             let protocol = match target.protocol {
                 target::Protocol::Webhook(post, secret) => {
                     Protocol::Webhook { post, host: host.name.clone(), secret, incidents: incidents.clone() }
@@ -148,6 +156,7 @@ impl Outbox {
         let run = move || {
             runtime.block_on(async move {
                 for (receiver, protocol) in work {
+                    tokio::spawn(receiver.clone().run_evictions());
                     tokio::spawn(receiver.run(protocol, deliverer.journal.clone()));
                 }
                 deliverer.run(published, past).await;

@@ -29,6 +29,7 @@ impl Failure {
 }
 
 /// An HTTP client with its URL.
+#[derive(Clone, Debug)]
 pub struct Post {
     client: Client,
     url: Url,

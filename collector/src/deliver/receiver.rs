@@ -11,6 +11,7 @@ use collector_core::incident::Incident;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::alertmanager::{self, Firing};
+use super::eviction::Evictions;
 use super::file::Lines;
 use super::post::{Failure, Post};
 use super::queue::{Message, Queue};
@@ -80,6 +81,8 @@ pub struct Receiver {
     pub restored: Mutex<Vec<Alert>>,
     /// Another URL or secret, until the task takes it.
     pub renewed: Mutex<Option<Target>>,
+    /// A webhook that wants to know which leases are to be given up.
+    pub evictions: Option<Evictions>,
 }
 
 impl Receiver {
@@ -95,6 +98,9 @@ impl Receiver {
 
     /// Goes on with this URL and secret, from the next attempt on.
     pub fn renew(&self, target: Target) {
+        if let (Some(evictions), target::Protocol::Webhook(post, secret)) = (&self.evictions, &target.protocol) {
+            evictions.renew(post.clone(), secret.clone());
+        }
         *lock(&self.renewed) = Some(target);
     }
 
@@ -113,6 +119,13 @@ impl Receiver {
 
     fn restored(&self) -> MutexGuard<'_, Vec<Alert>> {
         lock(&self.restored)
+    }
+
+    /// Delivers what is to be heard of evictions, forever.
+    pub async fn run_evictions(self: Arc<Self>) {
+        if let Some(evictions) = &self.evictions {
+            evictions.run(&self.name, &self.queue).await;
+        }
     }
 
     /// Delivers queued alerts, forever.
@@ -224,15 +237,7 @@ async fn send(protocol: &mut Protocol, batch: &[Arc<Message>]) -> Result<(), Fai
     match protocol {
         Protocol::Webhook { post, host, secret, incidents } => {
             let body = webhook::body(host, batch, |id| incidents.get(id));
-            if secret.is_empty() {
-                return post.json(body, &[]).await;
-            }
-            // The time of this attempt, not of the alert: a receiver compares it with its own clock.
-            let (secret, now) = (secret.reveal(), clock::unix_ns() / 1_000_000_000);
-            let headers = [
-                (webhook::SIGNATURE, webhook::signature(secret, &body)),
-                (webhook::DATED_SIGNATURE, webhook::dated_signature(secret, now, &body)),
-            ];
+            let headers = webhook::signatures(secret, clock::unix_ns(), &body);
             post.json(body, &headers).await
         }
         Protocol::Alertmanager { post, firing } => post.json(firing.body(batch, clock::unix_ns()), &[]).await,

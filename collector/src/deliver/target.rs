@@ -18,6 +18,8 @@ pub struct Target {
     pub name: String,
     /// Less severe alerts are not sent.
     pub severity: Severity,
+    /// It also hears which leases are to be given up.
+    pub evictions: bool,
     pub protocol: Protocol,
 }
 
@@ -64,7 +66,8 @@ pub fn targets(config: &Config) -> Result<Vec<Target>> {
     for sink in config.sink.file.iter().map(|sink| &sink.value) {
         let name = sink.name();
         let lines = Lines::new(sink).with_context(|| format!("receiver {name}"))?;
-        targets.push(Target { name, severity: severity(&sink.severity), protocol: Protocol::File(lines) });
+        let protocol = Protocol::File(lines);
+        targets.push(Target { name, severity: severity(&sink.severity), evictions: false, protocol });
     }
     Ok(targets)
 }
@@ -91,7 +94,7 @@ fn target(sink: &Sink, name: String, alertmanager: bool) -> Result<Target> {
             Protocol::Webhook(post, secret.to_owned().into())
         }
     };
-    Ok(Target { name, severity: severity(&sink.severity), protocol })
+    Ok(Target { name, severity: severity(&sink.severity), evictions: sink.evictions, protocol })
 }
 
 #[cfg(test)]

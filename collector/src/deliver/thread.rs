@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use collector_core::alert::Alert;
 use collector_core::incident::Incident;
+use collector_core::lease::Notice;
 use collector_core::outcome::Outcome;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -139,6 +140,11 @@ impl Deliverer {
             self.last = next(self.last, clock::unix_ns());
             let id = self.last;
             self.events.add(id, &outcome);
+            if let Outcome::Lease(change) = &outcome
+                && let Some(notice) = Notice::of(change)
+            {
+                self.tell(&notice);
+            }
             let mut sinks = Vec::new();
             match &outcome {
                 Outcome::Alert(alert) => {
@@ -169,6 +175,14 @@ impl Deliverer {
                     receiver.record(&self.journal, &[over], Progress::Dropped);
                 }
             }
+        }
+    }
+}
+
+impl Deliverer {
+    fn tell(&self, notice: &Notice) {
+        for receiver in &self.receivers {
+            receiver.evictions.iter().for_each(|evictions| evictions.push(notice.clone(), &receiver.queue));
         }
     }
 }

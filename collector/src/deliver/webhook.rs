@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use collector_core::alert::{Severity, State};
 use collector_core::incident::Incident;
+use collector_core::lease::Notice;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Serialize;
 use sha2::Sha256;
 
 use super::queue::Message;
+use crate::config::secret::Secret;
 use crate::sink::rfc3339;
 
 /// Header with the signature: `sha256=` and the HMAC-SHA256 of the body in hexadecimal.
@@ -28,6 +30,9 @@ struct Body<'a> {
     host: &'a str,
     agent: &'static str,
     alerts: Vec<Item<'a>>,
+    /// Leases that are to be given up, or need not be any more.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    evictions: &'a [&'a Notice],
 }
 
 #[derive(Serialize)]
@@ -63,9 +68,25 @@ enum Evidence<'a> {
 /// The body for these alerts. `incident` finds a full incident; otherwise the body has its id only.
 pub fn body(host: &str, messages: &[Arc<Message>], incident: impl Fn(&str) -> Option<Incident>) -> Vec<u8> {
     let alerts = messages.iter().map(|message| item(message, &incident)).collect();
-    let body = Body { version: VERSION, host, agent: env!("CARGO_PKG_VERSION"), alerts };
+    let body = Body { version: VERSION, host, agent: env!("CARGO_PKG_VERSION"), alerts, evictions: &[] };
     // Strings and numbers only: serialization cannot fail.
     serde_json::to_vec(&body).unwrap_or_default()
+}
+
+/// The body for these evictions.
+pub fn evictions(host: &str, evictions: &[&Notice]) -> Vec<u8> {
+    let body = Body { version: VERSION, host, agent: env!("CARGO_PKG_VERSION"), alerts: Vec::new(), evictions };
+    serde_json::to_vec(&body).unwrap_or_default()
+}
+
+/// The headers that sign a body at this time, in nanoseconds since the Unix epoch: of this attempt, because a receiver compares it with
+/// its own clock. None without a secret.
+pub fn signatures(secret: &Secret, now: u64, body: &[u8]) -> Vec<(&'static str, String)> {
+    if secret.is_empty() {
+        return Vec::new();
+    }
+    let secret = secret.reveal();
+    vec![(SIGNATURE, signature(secret, body)), (DATED_SIGNATURE, dated_signature(secret, now / 1_000_000_000, body))]
 }
 
 fn item<'a>(message: &'a Message, incident: impl Fn(&str) -> Option<Incident>) -> Item<'a> {

@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -18,7 +19,7 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt as _;
 
@@ -26,6 +27,7 @@ use super::access::{Access, Terms, Verdict};
 use super::denial::Denial;
 use super::exposition::Exposition;
 use super::follow::Stopping;
+use super::group;
 use super::handshake::Handshakes;
 use super::host::Hosts;
 use super::limit::Limits;
@@ -38,10 +40,14 @@ use super::tally::Tally;
 
 /// Response to a connection above the limit.
 pub(super) const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
-    content-length: 21\r\nconnection: close\r\n\r\ntoo many connections\n";
+    retry-after: 1\r\ncontent-length: 21\r\nconnection: close\r\n\r\ntoo many connections\n";
 /// Response to plain HTTP on a TLS listener.
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
     content-length: 18\r\nconnection: close\r\n\r\nHTTPS is required\n";
+/// So many at the same time.
+const REFUSALS: usize = 64;
+/// How long the request of somebody who is turned away is waited for.
+const REQUEST: Duration = Duration::from_secs(1);
 /// First byte of a TLS connection: content type of a handshake record (RFC 8446, section 5.1).
 const HANDSHAKE: u8 = 22;
 
@@ -50,9 +56,13 @@ pub(super) struct Service {
     access: Arc<Access>,
     hosts: Hosts,
     router: Router,
+    /// Whose members see what belongs to others.
+    group: Option<u32>,
     pub limits: Limits,
     pub tally: Arc<Tally>,
     pub seats: Arc<Seats>,
+    /// Places for those who are told that there is no place.
+    pub refusals: Arc<Semaphore>,
     /// With TLS.
     handshakes: Option<Handshakes>,
 }
@@ -78,9 +88,10 @@ impl Service {
         seats: Arc<Seats>,
         handshakes: Option<Handshakes>,
     ) -> Arc<Service> {
-        let cutting = seats.clone();
+        let (cutting, group) = (seats.clone(), exposition.group());
         let router = route::router(exposition, &limits, Box::new(move |body| cutting.cut_readers(body)));
-        Arc::new(Service { access, hosts, router, limits, tally, seats, handshakes })
+        let refusals = Arc::new(Semaphore::new(REFUSALS));
+        Arc::new(Service { access, hosts, router, group, limits, tally, seats, refusals, handshakes })
     }
 
     pub fn scheme(&self) -> &'static str {
@@ -131,10 +142,12 @@ impl Service {
         self.limited(&seat, async move {
             let Peer::User(uid) = mine.peer else { return Ok(()) };
             let terms = service.access.terms().await;
-            let pid =
-                stream.peer_cred().context("ask who it is")?.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
+            let peer = stream.peer_cred().context("ask who it is")?;
+            let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
+            let member = service.group.is_some_and(|group| group::is_member(&stream, peer.gid(), group));
+            let all = is_own(uid) || member;
             let line = stream.as_fd().try_clone_to_owned().context("watch the connection")?;
-            let client = Client { uid, pid, line: Arc::new(line) };
+            let client = Client { uid, pid, all, line: Arc::new(line) };
             let stream = Watched { stream, moved: mine.moved.clone() };
             service.exchange(stream, terms, (Way::Socket(uid), Some(client)), mine, stopped).await
         })
@@ -234,8 +247,7 @@ impl Service {
         }
         if let Way::Socket(uid) = way {
             // They could read the passwords, or whether the agent lives does not need any.
-            let own = uid == 0 || uid == rustix::process::geteuid().as_raw();
-            if own || request.uri().path().starts_with(SMALL) {
+            if is_own(uid) || request.uri().path().starts_with(SMALL) {
                 return None;
             }
             if terms.needs_certificate() {
@@ -253,6 +265,11 @@ impl Service {
     }
 }
 
+/// Root, or the agent's user.
+fn is_own(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
+}
+
 /// Sends a fixed response without waiting. The socket is new, so the response fits into its buffer. Received bytes are read
 /// first, because closing a socket with unread bytes resets the connection and may discard the response.
 pub(super) fn refuse(stream: TcpStream, answer: &[u8]) {
@@ -260,4 +277,12 @@ pub(super) fn refuse(stream: TcpStream, answer: &[u8]) {
     let _ = stream.read(&mut [0; 4096]);
     let _ = stream.write(answer);
     let _ = stream.shutdown(Shutdown::Write);
+}
+
+/// The same on a Unix socket. Who writes to a closed one gets an error and may never read the answer, so this waits for a moment until
+/// the request is there.
+pub(super) async fn refuse_unix(stream: UnixStream, answer: &'static [u8]) {
+    let _ = timeout(REQUEST, stream.readable()).await;
+    let _ = stream.try_read(&mut [0; 4096]);
+    let _ = stream.try_write(answer);
 }

@@ -21,6 +21,10 @@ pub trait Exposition: Send + Sync + 'static {
     fn requests(&self) -> Option<Arc<dyn Requests>> {
         None
     }
+    /// The group whose members see on the socket what belongs to others.
+    fn group(&self) -> Option<u32> {
+        None
+    }
     /// Whether the first readings are complete; if not, the reason. Must not wait.
     fn ready(&self) -> Result<(), String>;
     /// Whether the agent works; if not, the reason. Must not wait.

@@ -13,6 +13,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use collector_core::api::problem::Problem;
+use collector_core::api::reservations::Viewer;
 use hyper::body::Frame;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -60,7 +61,7 @@ impl Streams {
     /// A stream for this user, until the reader leaves or the agent stops.
     pub async fn answer(
         self: &Arc<Streams>,
-        uid: u32,
+        (uid, viewer): (u32, Viewer),
         headers: &HeaderMap,
         only_head: bool,
         seat: Arc<Seat>,
@@ -75,7 +76,7 @@ impl Streams {
         let (sender, frames) = mpsc::channel(AHEAD);
         seat.follow();
         tokio::spawn(async move {
-            let cut = follow(&place, cursor, &sender, stopped).await;
+            let cut = follow(&place, viewer, cursor, &sender, stopped).await;
             drop(sender);
             seat.end_follow(cut);
         });
@@ -137,6 +138,7 @@ impl Drop for Place {
 /// Sends what happens. True if the reader was too slow for it.
 async fn follow(
     place: &Place,
+    viewer: Viewer,
     (mut cursor, gap): (u64, bool),
     sender: &mpsc::Sender<Bytes>,
     mut stopped: watch::Receiver<()>,
@@ -154,7 +156,7 @@ async fn follow(
             }
         }
         newest.mark_unchanged();
-        match events.after(cursor) {
+        match events.after(cursor, viewer) {
             Next::Event(event) => {
                 cursor = event.id;
                 next = Some(frame(&event));
@@ -175,7 +177,7 @@ async fn follow(
 }
 
 /// JSON has no line breaks.
-fn frame(Event { id, kind, data }: &Event) -> Bytes {
+fn frame(Event { id, kind, data, .. }: &Event) -> Bytes {
     format!("id: {id}\nevent: {kind}\ndata: {data}\n\n").into()
 }
 

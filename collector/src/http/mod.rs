@@ -7,6 +7,7 @@ mod connection;
 mod denial;
 mod exposition;
 mod follow;
+mod group;
 mod handshake;
 mod host;
 mod limit;

@@ -11,6 +11,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use collector_core::api::change::{Change, LARGEST, Wanted};
 use collector_core::api::problem::Problem;
+use collector_core::api::reservations::Viewer;
 use collector_core::lease::{Answer, Body as Decided, Request};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -40,8 +41,16 @@ pub struct Client {
     pub uid: u32,
     /// 0 if it is in another pid namespace.
     pub pid: u32,
+    /// It sees what belongs to others.
+    pub all: bool,
     /// The connection, to see whether the other end is there.
     pub line: Arc<OwnedFd>,
+}
+
+impl Client {
+    pub fn viewer(&self) -> Viewer {
+        if self.all { Viewer::All } else { Viewer::User(self.uid) }
+    }
 }
 
 /// Takes requests to where they are decided.

@@ -12,6 +12,7 @@ use axum::{Extension, Router};
 use collector_core::api::change::Change;
 use collector_core::api::problem::Problem;
 use collector_core::api::read::{ROOT, Read, Route};
+use collector_core::api::reservations::Viewer;
 
 use super::body::{Answer, Page};
 use super::exposition::Exposition;
@@ -95,6 +96,8 @@ async fn other(
         let text = "not found; available paths: /metrics, /api/v1/…, /-/healthy, /-/ready; see /api/v1/openapi.json\n";
         return (StatusCode::NOT_FOUND, text).into_response();
     };
+    // At an address nobody is known.
+    let viewer = parts.extensions.get::<Client>().map_or(Viewer::Stranger, Client::viewer);
     let reads = method == Method::GET || method == Method::HEAD;
     if Change::find(method.as_str(), path).is_some() || !reads && Change::is_at(path) {
         return change(endpoint, parts.extensions.get::<Client>().cloned(), &method, path, body, &seat, stopped).await;
@@ -116,11 +119,15 @@ async fn other(
         Ok(Read::Events) => match (&endpoint.streams, seat.peer) {
             (Some(streams), Peer::User(uid)) => {
                 let only_head = method == Method::HEAD;
-                let stream = streams.answer(uid, &headers, only_head, seat, stopped).await;
+                let stream = streams.answer((uid, viewer), &headers, only_head, seat, stopped).await;
                 stream.unwrap_or_else(problem::response)
             }
             _ => problem::response(Problem::new(403, "events are on the socket alone")),
         },
+        Ok(Read::Reservations(_)) => {
+            let read = Read::Reservations(viewer);
+            answer(endpoint, &seat, &headers, read.content_type(), Page::Api(read)).await
+        }
         Ok(read) => answer(endpoint, &seat, &headers, read.content_type(), Page::Api(read)).await,
         Err(problem) => problem::response(problem),
     }

@@ -157,8 +157,17 @@ async fn open(mut door: Door, service: &Service) -> Listener {
 fn receive(stream: Stream, service: &Arc<Service>, connections: &mut JoinSet<()>, stopped: &watch::Receiver<()>) {
     let Some(seat) = service.seats.take(stream.peer()) else {
         service.seats.turn_away();
-        if let Stream::Tcp(stream, _) = stream {
-            connection::refuse(stream, connection::BUSY);
+        match stream {
+            Stream::Tcp(stream, _) => connection::refuse(stream, connection::BUSY),
+            // Few at a time: a crowd that is turned away takes no more.
+            Stream::Unix(stream, _) => {
+                if let Ok(place) = service.refusals.clone().try_acquire_owned() {
+                    connections.spawn(async move {
+                        connection::refuse_unix(stream, connection::BUSY).await;
+                        drop(place);
+                    });
+                }
+            }
         }
         return;
     };

@@ -7,9 +7,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use collector_core::circuit::unit::Record;
 use collector_core::learn::{self, Entry};
-use collector_core::lease::{Answer, Change, Lease};
+use collector_core::lease::{Answer, Change, Lease, Step};
 use rusqlite::{Connection, OptionalExtension as _, params};
+use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use super::database::{self, Layout};
@@ -25,6 +27,12 @@ const SCHEMA: &str = "
     CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 ";
 
+/// What came later: claims that wait, with whether they are from before the last start, and units that fail.
+const LATER: &str = "
+    CREATE TABLE IF NOT EXISTS claim (uid INTEGER, key TEXT, asked INTEGER NOT NULL, old INTEGER NOT NULL, PRIMARY KEY (uid, key)) STRICT;
+    CREATE TABLE IF NOT EXISTS unit (uid INTEGER, name TEXT, json TEXT NOT NULL, PRIMARY KEY (uid, name)) STRICT;
+";
+
 /// The most that the file may have, in bytes.
 const MAX_BYTES: u64 = 64 << 20;
 /// How long the start waits for the disk.
@@ -36,8 +44,23 @@ enum Work {
     Keep(Box<Lease>),
     End(u64),
     Learned(Box<learn::Change>),
+    /// A claim waits, or does no longer.
+    Wait(Place),
+    Leave {
+        uid: u32,
+        key: String,
+    },
+    Unit(Box<Record>),
     Answer(oneshot::Sender<Answer>, Box<Answer>),
     Stop,
+}
+
+/// A claim that waits, by its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub uid: u32,
+    pub key: String,
+    pub asked: u64,
 }
 
 /// What was held when the agent last ran.
@@ -45,6 +68,8 @@ enum Work {
 pub struct Past {
     pub leases: Vec<Lease>,
     pub learned: Vec<Entry>,
+    pub places: Vec<Place>,
+    pub units: Vec<Record>,
     /// The last id that was given.
     pub last_id: u64,
 }
@@ -83,11 +108,25 @@ impl Keeper {
     }
 
     pub fn change(&self, change: &Change) {
-        let work = match change.step.is_end() {
-            true => Work::End(change.lease.id),
-            false if change.lease.granted.is_some() => Work::Keep(Box::new(change.lease.clone())),
-            false => return,
-        };
+        let lease = &change.lease;
+        let place = lease.key.clone().map(|key| Place { uid: lease.uid, key, asked: lease.asked });
+        match (change.step, place) {
+            (Step::Waits, Some(place)) => self.send(Work::Wait(place)),
+            (Step::Granted | Step::Withdrawn, Some(Place { uid, key, .. })) => self.send(Work::Leave { uid, key }),
+            _ => {}
+        }
+        match change.step.is_end() {
+            true => self.send(Work::End(lease.id)),
+            false if lease.granted.is_some() => self.send(Work::Keep(Box::new(lease.clone()))),
+            false => {}
+        }
+    }
+
+    pub fn unit(&self, record: Box<Record>) {
+        self.send(Work::Unit(record));
+    }
+
+    fn send(&self, work: Work) {
         let _ = self.work.send(work);
     }
 
@@ -124,7 +163,7 @@ fn write(mut file: Option<File>, todo: &Receiver<Work>) {
                 // Who asked may have gone.
                 Work::Answer(to, answer) => _ = to.send(*answer),
                 Work::Stop => stop = true,
-                Work::Keep(_) | Work::End(_) | Work::Learned(_) => {}
+                _ => {}
             }
         }
         if stop {
@@ -141,14 +180,19 @@ impl File {
         if let Some((renamed, why)) = replaced {
             tracing::error!("the file of reservations was unusable ({why}) and is now {}", renamed.display());
         }
+        connection.execute_batch(LATER).context("extend the file of reservations")?;
         let file = File(connection);
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let boot = boot.trim();
         if file.fact("boot")?.as_deref() != Some(boot) {
             // No owner survives that, and pids count from the start.
-            file.0.execute("DELETE FROM lease", []).context("forget the reservations of before the host started")?;
+            let forget = "DELETE FROM lease; DELETE FROM claim; DELETE FROM unit;";
+            file.0.execute_batch(forget).context("forget the reservations of before the host started")?;
             file.set("boot", boot)?;
         }
+        // Who did not come back after the last start has no place any more.
+        let age = "DELETE FROM claim WHERE old > 0; UPDATE claim SET old = 1;";
+        file.0.execute_batch(age).context("forget claims")?;
         let past = file.past()?;
         Ok((file, past))
     }
@@ -164,21 +208,35 @@ impl File {
     }
 
     fn past(&self) -> Result<Past> {
-        let mut rows = self.0.prepare("SELECT json FROM lease ORDER BY id").context("read the reservations")?;
-        let rows = rows.query_map([], |row| row.get::<_, String>(0)).context("read the reservations")?;
-        let mut leases = Vec::new();
+        let leases = self.read("SELECT json FROM lease ORDER BY id", "reservation")?;
+        let units = self.read("SELECT json FROM unit", "unit")?;
+        let mut rows = self.0.prepare("SELECT uid, key, asked FROM claim").context("read the claims")?;
+        let place = |row: &rusqlite::Row<'_>| {
+            let asked: i64 = row.get(2)?;
+            Ok(Place { uid: row.get(0)?, key: row.get(1)?, asked: u64::try_from(asked).unwrap_or(0) })
+        };
+        let places = rows.query_map([], place).context("read the claims")?;
+        let places = places.collect::<Result<Vec<_>, _>>().context("read a claim")?;
+        let last_id = self.fact("last")?.and_then(|last| last.parse().ok()).unwrap_or(0);
+        Ok(Past { leases, learned: learned::past(&self.0)?, places, units, last_id })
+    }
+
+    /// All that is written as JSON; what an earlier version wrote otherwise is left out.
+    fn read<T: DeserializeOwned>(&self, query: &str, what: &str) -> Result<Vec<T>> {
+        let mut rows = self.0.prepare(query).with_context(|| format!("read each {what}"))?;
+        let rows = rows.query_map([], |row| row.get::<_, String>(0)).with_context(|| format!("read each {what}"))?;
+        let mut all = Vec::new();
         for json in rows {
-            match serde_json::from_str(&json.context("read a reservation")?) {
-                Ok(lease) => leases.push(lease),
-                Err(error) => tracing::error!("a reservation of another version of headroom is forgotten: {error}"),
+            match serde_json::from_str(&json.with_context(|| format!("read a {what}"))?) {
+                Ok(one) => all.push(one),
+                Err(error) => tracing::error!("a {what} of another version of headroom is forgotten: {error}"),
             }
         }
-        let last_id = self.fact("last")?.and_then(|last| last.parse().ok()).unwrap_or(0);
-        Ok(Past { leases, learned: learned::past(&self.0)?, last_id })
+        Ok(all)
     }
 
     fn write(&mut self, batch: &[Work]) -> Result<()> {
-        if !batch.iter().any(|work| matches!(work, Work::Keep(_) | Work::End(_) | Work::Learned(_))) {
+        if batch.iter().all(|work| matches!(work, Work::Answer(..) | Work::Stop)) {
             return Ok(());
         }
         let all = self.0.transaction().context("begin to write reservations")?;
@@ -197,6 +255,27 @@ impl File {
                     all.execute("DELETE FROM lease WHERE id = ?1", [id]).context("remove a reservation")?;
                 }
                 Work::Learned(change) => learned::write(&all, change)?,
+                Work::Wait(Place { uid, key, asked }) => {
+                    let asked = i64::try_from(*asked).unwrap_or(i64::MAX);
+                    all.execute("INSERT OR REPLACE INTO claim VALUES (?1, ?2, ?3, 0)", params![uid, key, asked])
+                        .context("write a claim")?;
+                }
+                Work::Leave { uid, key } => {
+                    all.execute("DELETE FROM claim WHERE uid = ?1 AND key = ?2", params![uid, key])
+                        .context("remove a claim")?;
+                }
+                Work::Unit(record) if record.state.circuits.is_empty() => {
+                    all.execute("DELETE FROM unit WHERE uid = ?1 AND name = ?2", params![record.uid, &*record.unit])
+                        .context("remove a unit")?;
+                }
+                Work::Unit(record) => {
+                    let json = serde_json::to_string(record).context("write a unit as JSON")?;
+                    all.execute(
+                        "INSERT OR REPLACE INTO unit VALUES (?1, ?2, ?3)",
+                        params![record.uid, &*record.unit, json],
+                    )
+                    .context("write a unit")?;
+                }
                 Work::Answer(..) | Work::Stop => {}
             }
         }
@@ -213,7 +292,8 @@ impl File {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use collector_core::lease::{Body, Owner, Priority, Spent, State, Step, Want};
+    use collector_core::circuit::{Cause, unit};
+    use collector_core::lease::{Body, Owner, Priority, Spent, State, Want};
 
     fn lease(id: u64) -> Lease {
         Lease {
@@ -227,6 +307,8 @@ mod tests {
             priority: Priority::Normal,
             unit: None,
             evictable: false,
+            anyone: false,
+            eviction: None,
             key: Some("k".into()),
             asked: 1,
             granted: Some(2),
@@ -256,8 +338,21 @@ mod tests {
         assert_eq!((past.leases.len(), past.last_id), (0, 0));
         (9..=11).for_each(|id| keeper.change(&change(Step::Granted, id)));
         [9, 11].iter().for_each(|id| keeper.change(&change(Step::Released, *id)));
-        let waiting = Change { lease: Lease { granted: None, ..lease(12) }, ..change(Step::Waits, 12) };
-        keeper.change(&waiting);
+        let wait = |key: &str, step| {
+            let lease = Lease { granted: None, key: Some(key.into()), asked: 5, ..lease(12) };
+            keeper.change(&Change { lease, ..change(step, 12) });
+        };
+        ["stays", "leaves"].iter().for_each(|key| wait(key, Step::Waits));
+        wait("leaves", Step::Withdrawn);
+        let unit = |name: &str, failed: bool| {
+            let circuits = failed.then(|| unit::Circuit::new(Cause::Oom)).into_iter().collect();
+            keeper.unit(Box::new(Record {
+                uid: 7,
+                unit: name.into(),
+                state: unit::Unit { circuits, ..Default::default() },
+            }));
+        };
+        [("fails", true), ("failed", true), ("failed", false)].iter().for_each(|(name, failed)| unit(name, *failed));
         let (to, answered) = oneshot::channel();
         let body = Body::Refused { detail: String::new(), verdict: None };
         keeper.answer(to, Answer { number: 1, status: 201, body });
@@ -265,13 +360,19 @@ mod tests {
         // As after a kill: the other process is still there.
         let (second, past) = Keeper::start(dir.clone()).unwrap();
         assert_eq!((past.leases, past.last_id), (vec![lease(10)], 11));
+        assert_eq!(past.places, [Place { uid: 7, key: "stays".into(), asked: 5 }]);
+        assert_eq!(past.units.iter().map(|it| &*it.unit).collect::<Vec<_>>(), ["fails"]);
         second.close();
+        let (third, past) = Keeper::start(dir.clone()).unwrap();
+        assert_eq!((past.places, past.units.len()), (Vec::new(), 1), "who does not come back has no place");
+        third.close();
         keeper.close();
         let file = Connection::open(dir.join(FILE)).unwrap();
         file.execute("UPDATE fact SET value = 'another' WHERE name = 'boot'", []).unwrap();
         drop(file);
         let (keeper, past) = Keeper::start(dir.clone()).unwrap();
-        assert_eq!((past.leases.len(), past.last_id), (0, 11), "the host has started again");
+        let left = (past.leases.len(), past.units.len(), past.last_id);
+        assert_eq!(left, (0, 0, 11), "the host has started again");
         keeper.close();
         std::fs::remove_dir_all(dir).unwrap();
     }

@@ -193,7 +193,11 @@ fn write(outcome: &Outcome) {
             "{}",
             change.sentence,
         ),
-        Outcome::History(_) | Outcome::Learned(_) | Outcome::Answer(_) => {}
+        Outcome::LeaseSum(sum) => {
+            let steps: Vec<_> = sum.steps.iter().map(|(step, count)| format!("{count} {step}")).collect();
+            tracing::info!(uid = sum.uid, "further changes of reservations of user {}: {}", sum.uid, steps.join(", "));
+        }
+        Outcome::History(_) | Outcome::Learned(_) | Outcome::Unit(_) | Outcome::Answer(_) => {}
         Outcome::Pressure(stall) => {
             let Trigger { resource, kind, threshold_ns, window_ns } = stall.trigger;
             let who = match kind {

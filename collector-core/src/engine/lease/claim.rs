@@ -1,7 +1,7 @@
 //! Claims: who may claim how much, what is granted at once, and what waits.
 
 use super::grant::{grant, short};
-use super::{follow, grants, promised, rank, refused, told, too_high, work};
+use super::{evict, follow, grants, promised, rank, refused, told, too_high, work};
 use crate::admission::{self, Case};
 use crate::amount;
 use crate::lease::{Body, Caller, Claim, Granted, Lease, Owner, Spent, State, Step, Use, Verdict, Want};
@@ -30,6 +30,9 @@ pub(super) fn claim(
     if let Some(why) = too_high(caller, claim.priority) {
         return Some(refused(403, why));
     }
+    if claim.anyone && !caller.privileged {
+        return Some(refused(403, "only root may let anybody ask for a reservation: claim it as evictable"));
+    }
     if let Some(found) = claim.key.as_deref().and_then(|key| again(view, number, caller, key)) {
         return found;
     }
@@ -53,35 +56,15 @@ pub(super) fn claim(
     let (claimed, ahead) = rank::ahead(view, claim.priority);
     let mut judged = admission::judge_need(view, &need, &case, &claimed);
     judged.verdict.learned = lesson;
+    evict::tell(view, &case, &mut judged, &claimed);
     rank::tell(view, &case, &mut judged.verdict, ahead);
     view.leases.count(judged.verdict.verdict, claim.priority);
     let now = view.leases.now;
-    let mut lease = Lease {
-        id: 0,
-        state: State::Waiting,
-        uid: caller.uid,
-        owner,
-        cgroup: caller.cgroup.clone(),
-        want: want.clone(),
-        gpus: claim.gpus.clone(),
-        priority: claim.priority,
-        unit: claim.unit.clone(),
-        evictable: claim.evictable,
-        key: claim.key.clone(),
-        asked: now,
-        granted: None,
-        expires: None,
-        touched: now,
-        base: Spent::default(),
-        spent: Spent::default(),
-        most: Spent::default(),
-        orphans: Vec::new(),
-        pids: Vec::new(),
-        seen: Spent::default(),
-        before: Vec::new(),
-        learns: claim.work.is_some() && view.leases.limits.learn_ns > 0,
-        number: Some(number),
-    };
+    let mut lease = Lease { want: want.clone(), ..lease(view, number, caller, claim, owner) };
+    // Whoever waited when the agent last ran goes on in its place.
+    if let Some(asked) = claim.key.as_ref().and_then(|key| view.leases.places.remove(&(caller.uid, key.clone()))) {
+        lease.asked = asked;
+    }
     let life = claim.seconds.map(|seconds| seconds.saturating_mul(SECOND));
     if grants(judged.verdict.verdict) {
         lease.id = view.leases.next_id();
@@ -100,6 +83,39 @@ pub(super) fn claim(
             None
         }
         _ => Some(short(judged.verdict)),
+    }
+}
+
+/// What a claim asks for. It has no number yet.
+pub(super) fn lease(view: &View, number: u64, caller: &Caller, claim: &Claim, owner: Owner) -> Lease {
+    let now = view.leases.now;
+    Lease {
+        id: 0,
+        state: State::Waiting,
+        uid: caller.uid,
+        owner,
+        cgroup: caller.cgroup.clone(),
+        want: Want::of(&claim.need),
+        gpus: claim.gpus.clone(),
+        priority: claim.priority,
+        unit: claim.unit.clone(),
+        evictable: claim.evictable || claim.anyone,
+        anyone: claim.anyone,
+        eviction: None,
+        key: claim.key.clone(),
+        asked: now,
+        granted: None,
+        expires: None,
+        touched: now,
+        base: Spent::default(),
+        spent: Spent::default(),
+        most: Spent::default(),
+        orphans: Vec::new(),
+        pids: Vec::new(),
+        seen: Spent::default(),
+        before: Vec::new(),
+        learns: claim.work.is_some() && view.leases.limits.learn_ns > 0,
+        number: Some(number),
     }
 }
 

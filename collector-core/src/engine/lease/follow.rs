@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{grant, told};
+use crate::breaker;
 use crate::cgroup::contains;
 use crate::lease::{Kept, Lease, Orphan, Owner, Spent, State, Step, Use};
 use crate::outcome::Outcome;
@@ -14,6 +15,9 @@ use crate::view::lease::{Leases, place};
 const GROWTH: u64 = 1 << 20;
 /// Who has grown, and has not for this long, has started, in nanoseconds.
 const SETTLED_NS: u64 = 3_000_000_000;
+/// Claims that waited when the agent last ran may come back within this time, in nanoseconds, and so many are known.
+const PLACES_NS: u64 = 120_000_000_000;
+const PLACES: usize = 512;
 /// How long the driver may still list processes of an owner that is gone, in nanoseconds.
 const GONE_NS: u64 = 5_000_000_000;
 
@@ -23,14 +27,28 @@ pub(super) fn kept(view: &mut View, kept: &Kept) -> Vec<Outcome> {
         Kept::Next(id) => view.leases.last_id = view.leases.last_id.max(*id),
         Kept::Lease(lease) => {
             view.leases.last_id = view.leases.last_id.max(lease.id);
-            view.leases.held.insert(lease.id, Lease::clone(lease));
+            let mut lease = Lease::clone(lease);
+            // Whoever was asked may not have heard of it, and ids of claims are other ones now.
+            if let Some(eviction) = &mut lease.eviction {
+                (eviction.until, eviction.claim) = (0, 0);
+                view.leases.places_until = view.leases.now.saturating_add(PLACES_NS);
+            }
+            view.leases.held.insert(lease.id, lease);
         }
+        Kept::Place { uid, key, asked } => {
+            let leases = &mut view.leases;
+            leases.places_until = leases.now.saturating_add(PLACES_NS);
+            if leases.places.len() < PLACES {
+                leases.places.insert((*uid, key.clone()), (*asked).min(leases.now));
+            }
+        }
+        Kept::Unit(record) => breaker::restore(&mut view.circuits, record),
         Kept::Used { id, used } => {
             if let Some(waiting) = view.leases.waiting.get_mut(id) {
                 waiting.used = used.clone();
             } else if let Some(lease) = view.leases.held.get_mut(id) {
+                // What that means for this lease and for others of its owner follows at the tick.
                 (lease.seen.hard, lease.seen.soft, lease.pids) = (used.hard, used.soft, used.pids.clone());
-                spend(&mut view.leases, *id);
             }
         }
         Kept::Gone { id } => return gone(view, *id),
@@ -59,12 +77,20 @@ fn gone(view: &mut View, id: u64) -> Vec<Outcome> {
     }
 }
 
-/// What the owner uses beyond what it had, and beyond what its earlier leases account for.
-fn spend(leases: &mut Leases, id: u64) {
-    let Some(lease) = leases.held.get(&id) else { return };
-    let spent = lease.seen.beyond(&lease.base.and(&before(leases, id, &lease.owner)));
-    if let Some(lease) = leases.held.get_mut(&id) {
-        lease.spent = spent;
+/// What each owner uses beyond what it had: of its leases the oldest account for it first.
+fn spend(leases: &mut Leases) {
+    let mut before: BTreeMap<Owner, Spent> = BTreeMap::new();
+    for lease in leases.held.values_mut().filter(|lease| lease.is_held()) {
+        match before.get_mut(&lease.owner) {
+            Some(before) => {
+                lease.spent = lease.seen.beyond(&lease.base.and(before));
+                *before = before.and(&lease.burned());
+            }
+            None => {
+                lease.spent = lease.seen.beyond(&lease.base);
+                before.insert(lease.owner.clone(), lease.burned());
+            }
+        }
     }
 }
 
@@ -78,10 +104,18 @@ fn before(leases: &Leases, id: u64, owner: &Owner) -> Spent {
 /// Removes a lease. What its owner still uses of it is no growth of the owner's later leases.
 pub(super) fn remove(leases: &mut Leases, id: u64) -> Option<Lease> {
     let lease = leases.held.remove(&id)?;
-    let burned = if lease.is_held() { lease.burned() } else { Spent::default() };
-    let later = leases.held.range_mut(id..).map(|(_, later)| later);
-    later.filter(|later| later.owner == lease.owner).for_each(|later| later.base = later.base.and(&burned));
+    leave(leases, &lease);
     Some(lease)
+}
+
+/// A lease no longer belongs to its owner: what that still uses of it is no growth of its later leases.
+pub(super) fn leave(leases: &mut Leases, lease: &Lease) {
+    let burned = if lease.is_held() { lease.burned() } else { Spent::default() };
+    if burned.is_nothing() {
+        return;
+    }
+    let later = leases.held.range_mut(lease.id + 1..).map(|(_, later)| later);
+    later.filter(|later| later.owner == lease.owner).for_each(|later| later.base = later.base.and(&burned));
 }
 
 fn end(view: &mut View, id: u64, step: Step, sentence: String) -> Vec<Outcome> {
@@ -136,8 +170,22 @@ pub(super) fn settle(lease: &mut Lease) -> bool {
 }
 
 pub(super) fn tick(view: &mut View) -> Vec<Outcome> {
+    look(view);
+    spend(&mut view.leases);
     let ids: Vec<u64> = view.leases.held.keys().copied().collect();
     ids.into_iter().flat_map(|id| step(view, id)).collect()
+}
+
+/// What each owner has of its GPUs.
+fn look(view: &mut View) {
+    let wants = |lease: &&Lease| lease.is_held() && !lease.want.vram.is_empty();
+    let held = view.leases.held.values().filter(wants);
+    let seen: Vec<_> = held.map(|lease| (lease.id, vram(view, lease, &lease.owner, &lease.pids))).collect();
+    for (id, vram) in seen {
+        if let Some(lease) = view.leases.held.get_mut(&id) {
+            lease.seen.vram = vram;
+        }
+    }
 }
 
 fn step(view: &mut View, id: u64) -> Vec<Outcome> {
@@ -149,11 +197,6 @@ fn step(view: &mut View, id: u64) -> Vec<Outcome> {
     if lease.state == State::Ending {
         return ending(view, id);
     }
-    let vram = (!lease.want.vram.is_empty()).then(|| vram(view, lease, &lease.owner, &lease.pids));
-    if let (Some(lease), Some(vram)) = (view.leases.held.get_mut(&id), vram) {
-        lease.seen.vram = vram;
-    }
-    spend(&mut view.leases, id);
     let Some(lease) = view.leases.held.get_mut(&id) else { return Vec::new() };
     if lease.most.rise(&lease.spent, GROWTH) {
         lease.touched = now;

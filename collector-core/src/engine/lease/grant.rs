@@ -1,6 +1,6 @@
 //! How a claim ends: it is granted, it does not fit, or it has waited for too long. Knows neither the order nor who may claim.
 
-use super::{answered, granted, rank, told, work};
+use super::{answered, evict, granted, rank, told, work};
 use crate::admission::{self, Case};
 use crate::breaker;
 use crate::lease::{Body, Decision, Granted, Lease, Step, Use, Verdict};
@@ -40,11 +40,14 @@ pub(super) fn grant(
 
 /// Who waits no longer: the time is over, or the owner has gone.
 pub(super) fn give_up(view: &mut View, id: u64, why: &str) -> Vec<Outcome> {
+    // Those before it, however old they are, and nobody else.
+    let (claimed, ahead) = rank::before(view, id);
     let Some(waiting) = view.leases.waiting.remove(&id) else { return Vec::new() };
     let lease = &waiting.lease;
     let case = Case { told: true, ..rank::case(&waiting) };
-    let (claimed, ahead) = rank::ahead(view, lease.priority);
-    let mut verdict = admission::judge(view, &case, &claimed).verdict;
+    let mut judged = admission::judge(view, &case, &claimed);
+    evict::tell(view, &case, &mut judged, &claimed);
+    let mut verdict = judged.verdict;
     rank::tell(view, &case, &mut verdict, ahead);
     // It is told as it was all the time: room that came just now belongs to the next.
     if verdict.verdict.fits() {

@@ -1,6 +1,7 @@
 //! Leases: requests in, answers out. What fits is judged in `admission/`; this folder decides who gets it, and when a lease ends.
 
 mod claim;
+mod evict;
 mod follow;
 mod grant;
 mod learn;
@@ -13,12 +14,13 @@ mod work;
 use crate::admission::{self, Case, Claimed};
 use crate::breaker;
 use crate::lease::{
-    Answer, Ask, Asked, Body, Caller, Change, Circuit, Decision, Ended, Kept, Lease, Owner, Priority, Request, State,
-    Step, Use, Want,
+    Answer, Ask, Asked, Body, Caller, Change, Circuit, Decision, Ended, Kept, Lease, Mark, Owner, Priority, Request,
+    State, Step, Use, Want,
 };
 use crate::outcome::Outcome;
 use crate::view::lease::place;
 use crate::view::{View, reservation};
+use evict::Plan;
 
 /// Folds what was read about leases, and what was kept of them.
 pub(super) fn kept(view: &mut View, time: u64, kept: &Kept) -> Vec<Outcome> {
@@ -33,13 +35,21 @@ pub(super) fn kept(view: &mut View, time: u64, kept: &Kept) -> Vec<Outcome> {
 pub(super) fn tick(view: &mut View, time: u64) -> Vec<Outcome> {
     view.leases.advance(time);
     breaker::tick(&mut view.circuits, view.leases.now);
+    let mut outcomes: Vec<_> =
+        breaker::changed(&mut view.circuits).into_iter().map(|record| Outcome::Unit(Box::new(record))).collect();
+    evict::forget(&mut view.leases);
     if view.leases.held.is_empty() && view.leases.waiting.is_empty() {
-        return Vec::new();
+        return outcomes;
     }
-    let mut outcomes = follow::tick(view);
-    released(view, &mut outcomes);
+    let mut followed = follow::tick(view);
+    released(view, &mut followed);
+    outcomes.extend(followed);
     outcomes.extend(learn::tick(view));
-    outcomes.extend(queue::serve(view));
+    let mut plan = Plan::new(&view.leases);
+    let mut served = queue::serve(view, Some(&mut plan));
+    released(view, &mut served);
+    outcomes.extend(served);
+    outcomes.extend(plan.ask(view));
     outcomes
 }
 
@@ -51,6 +61,7 @@ fn released(view: &mut View, outcomes: &mut Vec<Outcome>) {
             && change.step.is_end()
         {
             breaker::released(&mut view.circuits, now, change.lease.id);
+            evict::ended(&mut view.leases, &change.lease);
         }
     }
     learn::ended(view, outcomes);
@@ -69,6 +80,7 @@ pub(super) fn request(view: &mut View, time: u64, request: &Request) -> Vec<Outc
             Some((Step::Released, format!("reservation {id} was released")))
         })),
         Asked::Touch { id } => Some(change(view, caller, *id, &mut outcomes, |_| None)),
+        Asked::Mark { id, mark } => Some(mark_lease(view, caller, *id, *mark, &mut outcomes)),
         Asked::Settled { id } => Some(change(view, caller, *id, &mut outcomes, |lease| {
             follow::settle(lease).then(|| (Step::Changed, format!("reservation {id} has started, by its owner's word")))
         })),
@@ -84,10 +96,11 @@ pub(super) fn request(view: &mut View, time: u64, request: &Request) -> Vec<Outc
             None
         }
     };
+    outcomes.extend(refusal(view, *number, caller, asked, answer.as_ref()));
     released(view, &mut outcomes);
     // What was given back may be what somebody waits for.
     if !matches!(asked, Asked::Admit(_) | Asked::Touch { .. } | Asked::Learned | Asked::Forget { .. }) {
-        outcomes.extend(queue::serve(view));
+        outcomes.extend(queue::serve(view, None));
     }
     outcomes.extend(answer.map(|(status, body)| answered(*number, status, body)));
     outcomes
@@ -114,8 +127,10 @@ fn admit(view: &mut View, caller: &Caller, ask: &Ask) -> (u16, Body) {
     let case =
         Case { want: &want, priority: ask.priority, gpus: &ask.gpus, caller, unit: ask.unit.as_deref(), told: true };
     let (claimed, ahead) = rank::ahead(view, ask.priority);
-    let mut verdict = admission::judge_need(view, &need, &case, &claimed).verdict;
-    verdict.learned = lesson;
+    let mut judged = admission::judge_need(view, &need, &case, &claimed);
+    judged.verdict.learned = lesson;
+    evict::tell(view, &case, &mut judged, &claimed);
+    let mut verdict = judged.verdict;
     rank::tell(view, &case, &mut verdict, ahead);
     view.leases.count(verdict.verdict, ask.priority);
     (200, Body::Verdict(verdict))
@@ -150,7 +165,7 @@ fn change(
     let Some(lease) = view.leases.held.get_mut(&id) else {
         return refused(404, format!("there is no reservation {id}"));
     };
-    if lease.uid != caller.uid && !caller.privileged {
+    if !may_change(caller, lease) {
         return refused(403, format!("reservation {id} belongs to user {}", lease.uid));
     }
     // While it starts this is the time of its last growth.
@@ -169,6 +184,37 @@ fn change(
     (200, Body::Reservation(shown))
 }
 
+fn may_change(caller: &Caller, lease: &Lease) -> bool {
+    lease.uid == caller.uid || caller.privileged
+}
+
+/// Says whether the owner of a lease may be asked to give it up.
+fn mark_lease(view: &mut View, caller: &Caller, id: u64, mark: Mark, outcomes: &mut Vec<Outcome>) -> (u16, Body) {
+    let anyone = view.leases.held.get(&id).is_some_and(|lease| may_change(caller, lease) && lease.anyone);
+    if (mark.anyone || anyone) && mark.anyone != anyone && !caller.privileged {
+        return refused(403, "only root lets anybody ask for a reservation, or takes that back");
+    }
+    change(view, caller, id, outcomes, |lease| {
+        (lease.evictable, lease.anyone) = (mark.evictable || mark.anyone, mark.anyone);
+        let who = match (lease.evictable, lease.anyone) {
+            (_, true) => "may be asked for by anybody",
+            (true, false) => "may be asked for by its user",
+            (false, _) => "may not be asked for",
+        };
+        Some((Step::Changed, format!("reservation {id} {who}")))
+    })
+}
+
+/// A claim that was refused, for the journal. A claim that is repeated, or waits, is none.
+fn refusal(view: &View, number: u64, caller: &Caller, asked: &Asked, answer: Option<&(u16, Body)>) -> Option<Outcome> {
+    let (Asked::Claim { claim, owner, .. }, Some((status, Body::Refused { detail, .. }))) = (asked, answer) else {
+        return None;
+    };
+    let sentence = format!("a claim of user {} was refused ({status}): {detail}", caller.uid);
+    let lease = claim::lease(view, number, caller, claim, owner.clone());
+    (*status != 400).then(|| told(view, Step::Refused, &lease, sentence))
+}
+
 /// Gives a lease another owner, from whom on growth is counted.
 fn transfer(
     view: &mut View,
@@ -182,6 +228,9 @@ fn transfer(
     // What a younger process uses came after the grant: all of it counts.
     let young = moved.granted.is_some_and(|granted| age < view.leases.now.saturating_sub(granted));
     let vram = follow::vram(view, &moved, owner, &used.pids);
+    if may_change(caller, &moved) {
+        follow::leave(&mut view.leases, &moved);
+    }
     follow::own(&view.leases, &mut moved, owner.clone(), used, vram, young);
     moved.cgroup = caller.cgroup.clone().or(moved.cgroup);
     let begun = moved.clone();

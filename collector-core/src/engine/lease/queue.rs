@@ -1,6 +1,7 @@
 //! Who is next: by priority with age, then in the order of arrival. Nobody overtakes who came first with the same needs: what those
 //! before cannot have yet is kept for them, and others go on only with what is left.
 
+use super::evict::Plan;
 use super::rank::{case, held_back, tripped, wait_for};
 use super::{answered, grant, grants, promised};
 use crate::admission;
@@ -9,8 +10,9 @@ use crate::outcome::Outcome;
 use crate::view::View;
 use crate::view::lease::Waiting;
 
-/// Grants what fits now, in order, and gives up what has waited for too long.
-pub(super) fn serve(view: &mut View) -> Vec<Outcome> {
+/// Grants what fits now, in order, and gives up what has waited for too long. With a plan, it also notes who might make room for the
+/// others.
+pub(super) fn serve(view: &mut View, mut plan: Option<&mut Plan>) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     if view.leases.waiting.is_empty() {
         return outcomes;
@@ -39,6 +41,9 @@ pub(super) fn serve(view: &mut View) -> Vec<Outcome> {
         } else if late {
             outcomes.extend(grant::give_up(view, id, "there was no room in time"));
         } else if !judged.hopeless && tripped.is_none() && held.is_none() {
+            if let (Some(plan), Some(waiting)) = (plan.as_deref_mut(), view.leases.waiting.get(&id)) {
+                plan.wait(view, id, &case(waiting), &judged, &claimed);
+            }
             claimed.push(judged.taken);
         }
     }

@@ -17,11 +17,21 @@ pub(super) fn case(waiting: &Waiting) -> Case<'_> {
 
 /// What is promised, and what those keep who wait and come before somebody new of this priority; and their number.
 pub(super) fn ahead(view: &View, priority: Priority) -> (Vec<Claimed>, u64) {
+    let least = u64::from(u8::from(priority));
+    until(view, |waiting| view.leases.rank(&waiting.lease) < least)
+}
+
+/// The same of those that come before a claim that waits.
+pub(super) fn before(view: &View, id: u64) -> (Vec<Claimed>, u64) {
+    until(view, |waiting| waiting.lease.id == id)
+}
+
+fn until(view: &View, ends: impl Fn(&Waiting) -> bool) -> (Vec<Claimed>, u64) {
     let mut claimed = promised(view);
     let mut count = 0;
     for id in view.leases.queue() {
         let Some(waiting) = view.leases.waiting.get(&id) else { continue };
-        if view.leases.rank(&waiting.lease) < u64::from(u8::from(priority)) {
+        if ends(waiting) {
             break;
         }
         let judged = admission::judge(view, &case(waiting), &claimed);

@@ -105,6 +105,8 @@ pub struct Snapshots {
     tick_ns: u64,
     pub events: Arc<Events>,
     pub requests: Option<Arc<dyn Requests>>,
+    /// Whose members see what belongs to others.
+    pub group: Option<u32>,
 }
 
 /// Both ends and the channel of requests.
@@ -116,7 +118,15 @@ pub fn channel(tick_ns: u64, beside: Beside) -> (Publisher, mpsc::Receiver<Ask>,
     (
         publisher,
         asks,
-        Snapshots { asks: sender, latest: Mutex::default(), pulse, tick_ns, events: Arc::default(), requests: None },
+        Snapshots {
+            asks: sender,
+            latest: Mutex::default(),
+            pulse,
+            tick_ns,
+            events: Arc::default(),
+            requests: None,
+            group: None,
+        },
     )
 }
 
@@ -184,6 +194,10 @@ impl Exposition for Snapshots {
 
     fn requests(&self) -> Option<Arc<dyn Requests>> {
         self.requests.clone()
+    }
+
+    fn group(&self) -> Option<u32> {
+        self.group
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -4,7 +4,7 @@ mod child;
 mod gate;
 mod killed;
 mod scope;
-mod signal;
+pub(in crate::cli) mod signal;
 mod spare;
 mod start;
 mod status;

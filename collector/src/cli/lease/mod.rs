@@ -1,4 +1,4 @@
-//! The verbs about room on this host: `admit`, `reserve`, `release`, `touch`, `reservations`. They ask the agent over its socket; what a
+//! The verbs about room on this host: `admit`, `reserve`, `release`, `touch`, `evictable`, `reservations`. They ask the agent over its socket; what a
 //! need is stands in [`super::need`].
 
 mod admit;
@@ -10,7 +10,7 @@ mod setting;
 
 pub use admit::{AdmitArgs, admit};
 pub use list::{ReservationsArgs, reservations};
-pub use reserve::{ReleaseArgs, ReserveArgs, TouchArgs, release, reserve, touch};
+pub use reserve::{EvictableArgs, ReleaseArgs, ReserveArgs, TouchArgs, evictable, release, reserve, touch};
 
 use collector_core::lease::{Decision, Priority};
 use collector_core::need::{Need, Resource};

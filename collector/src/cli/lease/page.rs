@@ -86,12 +86,28 @@ pub fn reservations(all: &[Reservation], width: usize, colour: bool) -> String {
         Column::text("PRIORITY", all, |one| (Paint::Plain, one.priority.label().to_owned())),
         Column::number("AGE", all, |one| Some(time(one.age_seconds))),
         Column::number("ENDS IN", all, |one| one.ends_in_seconds.map(time)),
-        Column::text("OWNER", all, |one| (Paint::Plain, owner(&one.owner))),
+        Column::text("OWNER", all, |one| {
+            (Paint::Plain, one.owner.as_ref().map_or_else(|| "another user's".to_owned(), owner))
+        }),
         Column::text("USED OF RESERVED", all, |one| {
             (Paint::Plain, one.resources.iter().map(part).collect::<Vec<_>>().join(", "))
         }),
     ];
     let mut text: String = table(&columns, width).iter().map(|line| line.render(width, colour) + "\n").collect();
+    for one in all {
+        if let Some(asked) = &one.asked {
+            text += &format!(
+                "reservation {}: its owner is asked to give it up for claim {}; again in {}\n",
+                one.id,
+                asked.claim,
+                time(asked.again_in_seconds)
+            );
+        }
+        if !one.waits_for.is_empty() {
+            let ids = one.waits_for.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+            text += &format!("claim {}: waits until the owners of {ids} give them up, who were asked to\n", one.id);
+        }
+    }
     for one in all.iter().filter(|one| !one.orphans.is_empty()) {
         for orphan in &one.orphans {
             let bytes = orphan.bytes.map_or_else(|| "memory".to_owned(), collector_core::amount::bytes);
@@ -139,7 +155,7 @@ fn time(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use collector_core::lease::{Held, Orphan, Priority, Way};
+    use collector_core::lease::{AskedFor, Held, Orphan, Priority, Way};
 
     #[test]
     fn a_verdict_says_what_is_short_who_has_it_and_what_is_not_known() {
@@ -190,11 +206,14 @@ Suggested delay for work that paces itself: 1s 250ms.
             id: 7,
             state: State::Ending,
             workload: "a".into(),
-            uid: 7,
-            owner: Owner::Process { pid: 4, started: 1 },
+            uid: Some(7),
+            owner: Some(Owner::Process { pid: 4, started: 1 }),
             unit: None,
             priority: Priority::High,
-            evictable: false,
+            evictable: true,
+            anyone: false,
+            asked: Some(AskedFor { claim: 9, wanted: Vec::new(), again_in_seconds: 30, times: 1 }),
+            waits_for: Vec::new(),
             resources: vec![
                 Part { resource: "host memory".into(), of: None, amount: 2 << 30, used: Some(1 << 30) },
                 Part { resource: "slot".into(), of: Some("x".into()), amount: 1, used: None },
@@ -207,6 +226,7 @@ Suggested delay for work that paces itself: 1s 250ms.
         let text = reservations(&[one], 200, false);
         let expected = "ID  WORKLOAD  STATE     PRIORITY    AGE  ENDS IN  OWNER  USED OF RESERVED
 7   a         orphaned  high      1m 1s        –  pid 4  host memory 1.00 GiB of 2.00 GiB, slot x 1 place
+reservation 7: its owner is asked to give it up for claim 9; again in 30s
 reservation 7: its owner is gone, but process 9 in /a still holds 1.00 GiB of GPU 0
 ";
         assert_eq!(text, expected);

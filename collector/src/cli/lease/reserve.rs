@@ -4,7 +4,7 @@ use std::time::Duration;
 use std::{env, fs};
 
 use anyhow::{Context as _, anyhow};
-use collector_core::lease::{Claim, OwnerName};
+use collector_core::lease::{Claim, Mark, OwnerName};
 use collector_core::text::shown_json;
 
 use super::{Terms, exit, gpus, page};
@@ -56,9 +56,10 @@ pub struct ReserveArgs {
     /// Wait this long for room
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
     pub wait: Duration,
-    /// It may be given up for something else
-    #[arg(long)]
-    pub evictable: bool,
+    /// It may be given up for something more important of the same user, as a cached model may: its owner is asked to (`headroom events
+    /// --follow --exec`); with =anyone, which root may say, for anybody's
+    #[arg(long, value_name = "FOR", num_args = 0..=1, require_equals = true, default_value = "nobody", default_missing_value = "own")]
+    pub evictable: For,
     /// Print JSON: the answer of POST /api/v1/reservations
     #[arg(long)]
     pub json: bool,
@@ -67,6 +68,28 @@ pub struct ReserveArgs {
     /// A model with flags of its server; after `--` a whole command, which is not run
     #[arg(value_name = "MODEL", trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
+}
+
+/// For whose claims the owner of a reservation may be asked to give it up.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For {
+    Nobody,
+    /// More important ones of the same user.
+    Own,
+    /// Those of any user that are as important.
+    Anyone,
+}
+
+/// Say whether the owner of a reservation may be asked to give it up for something else
+#[derive(clap::Args, Clone, Debug)]
+pub struct EvictableArgs {
+    /// Its number, as `headroom reservations` shows it
+    pub id: u64,
+    /// For whom: nobody, own (something more important of the same user), or anyone, which root may say
+    #[arg(value_name = "FOR", default_value = "own")]
+    pub whom: For,
+    #[command(flatten)]
+    pub settings: Settings,
 }
 
 /// Give a reservation back
@@ -105,7 +128,8 @@ pub fn reserve(args: &ReserveArgs, effective: &Effective) -> Result<u8, Failure>
         owner: Some(owner),
         seconds: args.lasts.map(|time| time.as_secs().max(1)),
         wait_seconds: None,
-        evictable: args.evictable,
+        evictable: args.evictable != For::Nobody,
+        anyone: args.evictable == For::Anyone,
         key: Some(key()),
         work,
     };
@@ -173,6 +197,11 @@ fn key() -> String {
 
 pub fn release(args: &ReleaseArgs, effective: &Effective) -> Result<(), Failure> {
     Ok(claim::release(&Client::of(effective)?, args.id)?)
+}
+
+pub fn evictable(args: &EvictableArgs, effective: &Effective) -> Result<(), Failure> {
+    let mark = Mark { evictable: args.whom != For::Nobody, anyone: args.whom == For::Anyone };
+    Ok(claim::mark(&Client::of(effective)?, args.id, &mark)?)
 }
 
 pub fn touch(args: &TouchArgs, effective: &Effective) -> Result<(), Failure> {

@@ -192,6 +192,8 @@ fn musicgen() {
     assert_eq!(rule(&rules, "HostMemoryFull"), Some((Severity::Critical, MEMORY, 0.9)));
     assert_eq!(rule(&rules, "GpuMemoryCritical"), Some((Severity::Critical, GPU, 0.9)));
     assert_eq!(rule(&rules, "GpuHot"), Some((Severity::Warning, "headroom_gpu_temperature_celsius", 85.0)));
+    // max(2, cached / 3) of the models that may go.
+    assert_eq!((config.admission.eviction_least, config.admission.eviction_part), (2, 3));
 }
 
 #[test]

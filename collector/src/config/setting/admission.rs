@@ -43,6 +43,24 @@ pub(super) const USER_SHARE: Setting = without_flag(
               not count.",
 );
 
+pub(super) const EVICTION_TIMEOUT: Setting = without_flag(
+    "admission.eviction_timeout",
+    Kind::Duration(|config| &mut config.admission.eviction_timeout, Duration::from_secs(1), HOUR),
+    "How long the owner of an evictable reservation has to give it up once it was asked to. Then others are asked as well, and it again.",
+);
+
+pub(super) const EVICTION_LEAST: Setting = without_flag(
+    "admission.eviction_least",
+    Kind::Count(|config| &mut config.admission.eviction_least, 1, 64),
+    "So many owners at least are asked to give something up once anybody is asked.",
+);
+
+pub(super) const EVICTION_PART: Setting = without_flag(
+    "admission.eviction_part",
+    Kind::Count(|config| &mut config.admission.eviction_part, 0, 64),
+    "And at least one in so many of those that could be asked: 3 is a third of them. 0: no more than make room.",
+);
+
 pub(super) const HIGH_PRIORITY: Setting = without_flag(
     "admission.high_priority",
     Kind::Names(|config| &mut config.admission.high_priority),

@@ -91,6 +91,12 @@ pub const SETTINGS: &[Setting] = &[
               says so; `root` keeps it root.",
     ),
     without_flag(
+        "group",
+        Kind::Text(|config| &mut config.group),
+        "Group, by name or number, whose members see over the socket whose the reservations are, as root does. Others see that of their own \
+              alone. If there is no such group, only root does. Found at the start.",
+    ),
+    without_flag(
         "oom_score_adj",
         Kind::Integer(|config| &mut config.oom_score_adj, -1000, 1000),
         "The agent's own oom_score_adj. At -999 the agent is the last process that the OOM killer chooses.",
@@ -337,6 +343,9 @@ pub const SETTINGS: &[Setting] = &[
     admission::USER_SHARE,
     admission::HIGH_PRIORITY,
     admission::SLOTS,
+    admission::EVICTION_TIMEOUT,
+    admission::EVICTION_LEAST,
+    admission::EVICTION_PART,
     need::MEMORY,
     need::RESERVED,
     without_flag(

@@ -71,6 +71,12 @@ severity = \"warning\"
             required: false,
             doc: "File with the secret; a line break at its end is ignored.",
         },
+        Key {
+            name: "evictions",
+            kind: Kind::Switch(|sink| &mut sink.evictions),
+            required: false,
+            doc: "Also send which reservations their owners are asked to give up.",
+        },
         SEVERITY,
         TIMEOUT_KEY,
         CA,

@@ -73,6 +73,8 @@ impl Followed {
             return;
         }
         let (owner, cgroup) = (lease.owner.clone(), lease.cgroup.clone());
+        // Only another owner begins to be empty anew.
+        let empty = state.leases.get(&lease.id).filter(|one| one.owner == owner).and_then(|one| one.empty);
         let one = One {
             owner,
             cgroup,
@@ -80,7 +82,7 @@ impl Followed {
             seeks: lease.learns && lease.granted.is_some(),
             starts: lease.state == State::Starting,
             programs: Programs::default(),
-            empty: None,
+            empty,
         };
         state.leases.insert(lease.id, one);
         self.changed.notify_all();

@@ -1,8 +1,10 @@
 //! Claims and their ends, against the books that the test keeps itself.
 
 mod card;
+mod evict;
 mod learn;
 mod owner;
+mod restart;
 mod room;
 mod unit;
 mod whole;
@@ -30,13 +32,22 @@ struct World {
     time: u64,
     number: u64,
     told: Vec<(Step, u64)>,
+    changes: Vec<crate::lease::Change>,
+    units: Vec<crate::circuit::unit::Record>,
     answers: BTreeMap<u64, Answer>,
 }
 
 impl World {
     fn new(total: u64, available: u64) -> World {
-        let mut world =
-            World { engine: engine(), time: 100_000 * SECOND, number: 0, told: Vec::new(), answers: BTreeMap::new() };
+        let mut world = World {
+            engine: engine(),
+            time: 100_000 * SECOND,
+            number: 0,
+            told: Vec::new(),
+            changes: Vec::new(),
+            units: Vec::new(),
+            answers: BTreeMap::new(),
+        };
         world.memory(total, available);
         world
     }
@@ -44,7 +55,12 @@ impl World {
     fn apply(&mut self, reading: Reading) {
         for outcome in self.engine.apply(&Sample { time: self.time, reading }) {
             match outcome {
-                Outcome::Lease(change) => self.told.push((change.step, change.lease.id)),
+                Outcome::Lease(change) if change.step == Step::Refused => {}
+                Outcome::Lease(change) => {
+                    self.told.push((change.step, change.lease.id));
+                    self.changes.push(*change);
+                }
+                Outcome::Unit(record) => self.units.push(*record),
                 Outcome::Answer(answer) => {
                     let before = self.answers.insert(answer.number, *answer);
                     assert!(before.is_none(), "a request is answered once");

@@ -13,11 +13,13 @@ fn a_lease_burns_down_as_its_owner_grows_and_nothing_is_counted_twice() {
     // The owner grows by 50, which the host no longer has.
     world.apply(Reading::Lease(Kept::Used { id, used: Use { hard: 50 * GIB, ..Use::default() } }));
     world.memory(100 * GIB, 50 * GIB);
+    world.apply(Reading::Tick);
     assert_eq!(world.verdict(memory(40 * GIB)).verdict, Decision::Yes);
     assert_eq!(world.verdict(memory(40 * GIB + 1)).verdict, Decision::No);
     // It uses more than it asked for: nothing is left to keep, and nothing is given.
     world.apply(Reading::Lease(Kept::Used { id, used: Use { hard: 70 * GIB, ..Use::default() } }));
     world.memory(100 * GIB, 30 * GIB);
+    world.apply(Reading::Tick);
     assert_eq!(world.verdict(memory(30 * GIB)).verdict, Decision::Yes);
     world.apply(Reading::Lease(Kept::Gone { id }));
     assert_eq!(world.told, [(Step::Granted, id), (Step::Ended, id)]);
@@ -32,6 +34,7 @@ fn what_was_there_before_the_grant_is_no_growth_unless_the_process_is_younger() 
         world.ask(caller(0), Asked::Claim { claim: now(memory(60 * GIB)), owner: owner.clone(), used: used.clone() });
     let id = world.granted(number).id;
     world.apply(Reading::Lease(Kept::Used { id, used: used.clone() }));
+    world.apply(Reading::Tick);
     assert_eq!(world.engine.view().leases.held[&id].unspent_host(), [60 * GIB, 0]);
     world.tick(5);
     for (age, unspent) in [(60 * SECOND, 60 * GIB), (SECOND, 30 * GIB)] {
@@ -54,6 +57,7 @@ fn the_growth_of_an_owner_of_two_leases_is_counted_once() {
         for id in world.held() {
             world.apply(Reading::Lease(Kept::Used { id, used: used(gib) }));
         }
+        world.apply(Reading::Tick);
         world.held().iter().map(|id| world.engine.view().leases.held[id].unspent_host()[0] / GIB).collect::<Vec<_>>()
     };
     let first = claim(&mut world, 10, 2);

@@ -63,6 +63,10 @@ proptest! {
                 Act::Grow(at, amount) => if let Some(id) = nth(&held, at) {
                     let hard = world.engine.view().leases.held[&id].want.hard.peak.min(amount * GIB);
                     world.apply(Reading::Lease(Kept::Used { id, used: Use { hard, ..Use::default() } }));
+                    // As in a round: the host is read, too, before anything follows from it.
+                    let used: u64 = world.engine.view().leases.held.values().map(|lease| lease.seen.hard).sum();
+                    world.memory(100 * GIB, 100 * GIB - used);
+                    world.apply(Reading::Tick);
                 },
                 Act::Pass(seconds) => world.tick(seconds),
             }

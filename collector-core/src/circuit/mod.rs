@@ -1,5 +1,7 @@
 //! Words about circuit breakers: why a command failed, and whether its unit may start. Data only.
 
+pub mod unit;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
