@@ -162,8 +162,6 @@ class _Reservation(TypedDict):
     #: waiting, starting, settled or ending
     state: str
     workload: str
-    uid: int
-    owner: LeaseOwner
     priority: int
     resources: List[ReservationPart]
     age_seconds: int
@@ -173,7 +171,12 @@ class _Reservation(TypedDict):
 class Reservation(_Reservation, total=False):
     """A lease, as it is shown."""
 
+    #: Absent, as the owner and the unit, of another user's lease.
+    uid: int
+    owner: LeaseOwner
     unit: str
     evictable: bool
+    #: For claims of any user.
+    anyone: bool
     ends_in_seconds: int
     orphans: List[Orphan]

@@ -62,9 +62,11 @@ class ResourceManager:
         *,
         wait: float = 0.0,
         priority: int = OperationPriority.NORMAL,
+        evictable: bool = False,
     ) -> Lease:
         """Reserves under this id; `gpus` of the lease says which were chosen. :class:`ResourceExhaustionError` if there is no room
-        within `wait` seconds."""
+        within `wait` seconds. What is `evictable` may be asked for by a more important claim of the same user: then it is let go if it
+        is cached, see :meth:`add_callback`."""
         amounts = Amounts(mem_gb=cpu_memory_gb, gpu_gb=gpu_memory_gb)
         if amounts.is_nothing:
             raise ValueError("an amount is missing: cpu_memory_gb or gpu_memory_gb")
@@ -74,7 +76,7 @@ class ResourceManager:
             self._leases[id] = None
         lease = None
         try:
-            lease = claim(self._client, amounts.need(id), priority=priority, wait=wait)
+            lease = claim(self._client, amounts.need(id), priority=priority, wait=wait, evictable=evictable)
             return lease
         except InsufficientResourcesError as error:
             raise ResourceExhaustionError(f"{id}: {error}", error.verdict) from error
@@ -122,16 +124,41 @@ class ResourceManager:
 
     def add_callback(self, callback: Callback) -> None:
         """Calls back for each event of the agent (`level`, `alert`, `incident`) in a thread of its own, and for each model that
-        :meth:`cleanup` lets go (`eviction`, with `model` and `gb`) in the thread that calls that."""
+        :meth:`cleanup` lets go (`eviction`, with `model` and `gb`) in the thread that calls that.
+
+        The agent may ask for what is reserved as evictable: that is an `eviction` too, with what it says (`reservation`, `wanted`,
+        `until`). A cached model is then no longer cached, and its reservation is given back once all callbacks have returned: they free
+        it. One that is not cached is in use: `gb` is missing, and it stays reserved."""
         with self._lock:
             self._callbacks.append(callback)
             if self._follower is None:
-                self._follower = Follower(self._tell, KINDS, self._client)
+                self._follower = Follower(self._hear, KINDS, self._client)
 
     def wait_connected(self, timeout: Optional[float] = None) -> bool:
         """Whether callbacks get the agent's events from now on."""
         follower = self._follower
         return follower is not None and follower.wait_connected(timeout)
+
+    def _hear(self, event: Event) -> None:
+        if event.kind != "eviction":
+            self._tell(event)
+            return
+        data = event.data
+        with self._lock:
+            mine = [id for id, lease in self._leases.items() if lease is not None and lease.id == data.get("reservation")]
+            # Another program of the same user has it, or it is over.
+            if not mine or data.get("state") != "asked":
+                return
+            id = mine[0]
+            gb = self._cached.pop(id, None)
+        cached = {} if gb is None else {"gb": gb}
+        self._tell(Event("eviction", {"model": id, **cached, **data}, event.id))
+        if gb is not None:
+            try:
+                self.release_resources(id)
+            except HeadroomError as error:
+                log.warning("what %s has reserved was not given back: %s", id, error)
+            _collect()
 
     def _tell(self, event: Event) -> None:
         with self._lock:

@@ -183,6 +183,21 @@ time.sleep(600)
             listed(second.id)
         listed()
 
+    def test_a_cached_model_goes_when_a_more_important_claim_waits(self) -> None:
+        freed: List[Any] = []
+        with ResourceManager(client=self.client) as manager:
+            # The level of a busy machine holds low priorities back.
+            manager.allocate_resources("cached", cpu_memory_gb=SHARE, wait=PATIENCE, priority=3, evictable=True)
+            manager.track_model_cache("cached", SHARE)
+            manager.add_callback(lambda event: freed.append(event) if event.kind == "eviction" else None)
+            self.assertTrue(manager.wait_connected(PATIENCE))
+            wanted = manager.allocate_resources("wanted", cpu_memory_gb=SHARE, wait=PATIENCE, priority=4)
+            self.assertEqual([event.data["model"] for event in freed], ["cached"])
+            self.assertGreater(freed[0].data["wanted"][0]["amount"], 0)
+            self.assertEqual(manager.cached_models, {})
+            listed(wanted.id)
+        listed()
+
     def test_what_can_never_fit_is_not_waited_for(self) -> None:
         self.assertFalse(guard.wait_for_resources(PATIENCE, mem_required_gb=1 << 20, client=self.client))
         with self.assertRaises(InsufficientResourcesError) as caught:

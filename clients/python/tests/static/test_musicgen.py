@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 import unittest
@@ -91,6 +92,32 @@ class Manager(unittest.TestCase):
             self.manager.track_model_cache("a", 2.0)
             self.manager.track_model_cache("not allocated", 2.0)
         self.assertEqual(len(touched), 2)
+
+    def test_what_the_agent_asks_for_goes_if_it_is_cached_and_mine(self) -> None:
+        end = threading.Event()
+        got: List[Event] = []
+        cached = self.manager.allocate_resources("cached", cpu_memory_gb=1.0, evictable=True)
+        used = self.manager.allocate_resources("used", cpu_memory_gb=1.0, evictable=True)
+        self.manager.track_model_cache("cached", 2.0)
+        told = ((999, "asked"), (cached.id, "spared"), (used.id, "asked"), (cached.id, "asked"))
+        asked = [{"reservation": lease, "state": state} for lease, state in told]
+
+        def events(handler: Handler, _: Any) -> None:
+            handler.send_response(200)
+            handler.end_headers()
+            handler.wfile.write(b": headroom\n\n")
+            for number, data in enumerate(asked):
+                handler.wfile.write(f"id: {number}\nevent: eviction\ndata: {json.dumps(data)}\n\n".encode())
+            end.wait(PATIENCE)
+            handler.close_connection = True
+
+        self.server.given["GET events"] = events
+        self.manager.add_callback(got.append)
+        until(lambda: set(self.manager.allocated_resources) == {"used"}, "it is given back")
+        self.assertEqual([event.data["model"] for event in got], ["used", "cached"])
+        self.assertEqual([event.data.get("gb") for event in got], [None, 2.0])
+        self.assertEqual(self.manager.cached_models, {})
+        end.set()
 
     def test_callbacks_get_events_of_the_agent(self) -> None:
         end = threading.Event()
