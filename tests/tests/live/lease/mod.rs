@@ -1,6 +1,7 @@
 //! Leases on real cgroups, with real clients that die: against the kernel's count of kills, and what the test itself holds.
 
 mod crowd;
+mod evict;
 mod stranger;
 
 use std::collections::BTreeSet;

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use collector_tests::agent::Agent;
 use collector_tests::binary::binary;
@@ -55,14 +55,7 @@ fn nobody_asks_too_much_or_in_another_s_name() {
         assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{method} {path} {body:.60}: {text:.200}");
     }
     // Another user may not release it, nor claim for a process of somebody else's, nor ask for more than the usual priority.
-    let as_user = |arguments: &[&str]| {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(binary()).args(arguments);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HEADROOM_")) {
-            command.env_remove(name);
-        }
-        command.stdin(Stdio::null()).output().unwrap()
-    };
+    let as_user = |arguments: &[&str]| command(arguments).output().unwrap();
     open_to_all(agent.directory());
     let pid = other.0.id().to_string();
     let strange = Cgroup::new("strange");
@@ -80,8 +73,31 @@ fn nobody_asks_too_much_or_in_another_s_name() {
     agent.stop();
 }
 
+/// The user that this is.
+pub(super) const UID: u32 = 65534;
+
+/// The binary, as another user.
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args([&format!("--reuid={UID}"), &format!("--regid={UID}"), "--clear-groups"]);
+    command.arg(binary()).args(arguments);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HEADROOM_")) {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A verb of the same at this socket, from a shell: what is reserved belongs to that.
+pub(super) fn spawn(socket: &str, verb: &str, arguments: &[&str]) -> Child {
+    let mut command = Command::new("setpriv");
+    command.args([&format!("--reuid={UID}"), &format!("--regid={UID}"), "--clear-groups", "env", "-i"]);
+    command.args(["sh", "-c", "\"$0\" \"$@\"; exit $?"]).arg(binary()).args([verb, "--socket", socket]).args(arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
 /// Other users may come this far.
-fn open_to_all(folder: &Path) {
+pub(super) fn open_to_all(folder: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
