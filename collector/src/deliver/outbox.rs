@@ -290,8 +290,12 @@ mod tests {
         let start = || {
             // Nothing listens there, so alerts stay queued.
             let post = Post::new("http://127.0.0.1:9/".parse().unwrap(), Duration::from_secs(1), None).unwrap();
-            let target =
-                Target { name: "a".into(), severity: Severity::Info, protocol: target::Protocol::Alertmanager(post) };
+            let target = Target {
+                name: "a".into(),
+                severity: Severity::Info,
+                evictions: false,
+                protocol: target::Protocol::Alertmanager(post),
+            };
             let config = config::Journal { dir: dir.clone(), ..config::Config::default().journal };
             let host = Host { name: "node1".into(), url: "http://node1:9843/metrics".into() };
             Outbox::start(&config, &host, vec![target]).unwrap()
