@@ -301,8 +301,8 @@ export interface Reservation {
   id: number;
   state: string;
   workload: string;
-  uid: number;
-  owner: LeaseOwner;
+  uid?: number;
+  owner?: LeaseOwner;
   unit?: string;
   priority: number;
   evictable?: boolean;

@@ -77,6 +77,8 @@ function priority(one: Reservation): string {
 }
 
 function owner(one: Reservation): string {
+  // Whose a reservation is, an address is not told.
+  if (one.owner === undefined) return "";
   const { process, cgroup }: LeaseOwner = one.owner;
   const who = process ? `process ${String(process.pid)}` : cgroup ? String(cgroup.path) : UNKNOWN;
   return `${who}, user ${one.uid}`;

@@ -3,7 +3,7 @@
 use collector_core::api::incidents::{Explained, IncidentLine, Incidents};
 use collector_core::api::problem::Problem;
 use collector_core::api::process::Processes;
-use collector_core::api::reservations::Reservations;
+use collector_core::api::reservations::{Reservations, Viewer};
 use collector_core::api::status::Status;
 use collector_core::api::window::{History, Query, USUAL};
 use collector_core::api::workloads::Summary;
@@ -77,7 +77,7 @@ impl Answers {
             workload: wish.workload.as_ref().map(named),
             processes: None,
             incident: wish.incident.as_ref().map(explained),
-            reservations: wish.reservations.then(|| Ok(Reservations::of(view))),
+            reservations: wish.reservations.then(|| Ok(Reservations::of(view, Viewer::All))),
             played: None,
         }
     }

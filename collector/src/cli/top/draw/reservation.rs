@@ -82,12 +82,14 @@ fn state(one: &Reservation, place: usize) -> (Paint, String) {
 fn about(one: &Reservation, width: usize) -> Vec<Line> {
     let waits = one.state == State::Waiting;
     let owner = match &one.owner {
-        Owner::Process { pid, .. } => format!("process {pid}"),
-        Owner::Cgroup { path } => format!("cgroup {path}"),
+        Some(Owner::Process { pid, .. }) => format!(" of process {pid}"),
+        Some(Owner::Cgroup { path }) => format!(" of cgroup {path}"),
+        None => String::new(),
     };
+    let user = one.uid.map_or_else(|| "another user".to_owned(), |uid| format!("user {uid}"));
     let since = if waits { "waits for" } else { "granted" };
     let mut said = vec![
-        format!("{} {} of {owner}, user {}", if waits { "claim" } else { "reservation" }, one.id, one.uid),
+        format!("{} {}{owner}, {user}", if waits { "claim" } else { "reservation" }, one.id),
         format!("{since} {}{}", time(one.age_seconds), if waits { "" } else { " ago" }),
     ];
     said.extend(one.unit.as_ref().map(|unit| format!("unit {unit}")));
@@ -95,7 +97,10 @@ fn about(one: &Reservation, width: usize) -> Vec<Line> {
         Some(seconds) => format!("ends in {} at the latest", time(seconds)),
         None => "ends with its owner".to_owned(),
     });
-    said.extend(one.evictable.then(|| "may be given up for others".to_owned()));
+    said.extend(match &one.asked {
+        Some(asked) => Some(format!("is to be given up for claim {}", asked.claim)),
+        None => one.evictable.then(|| "may be given up for others".to_owned()),
+    });
     let said = paint::wrap(&shown(&said.join(", ")), width);
     let mut lines: Vec<Line> = said.into_iter().map(|line| Line::new(Paint::Bold, line)).collect();
     let cells = |resource: &str, granted: &str, used: &str, left_: &str| {
