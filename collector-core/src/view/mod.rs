@@ -34,7 +34,7 @@ use lease::Leases;
 use level::Levels;
 use number::{Known, Number};
 use start::Starts;
-use workload::{OTHER, Unseen, Workload, Workloads};
+use workload::{OTHER, Pass, Unseen, Workload, Workloads};
 
 #[derive(Clone, Debug, Default)]
 pub struct View {
@@ -64,6 +64,8 @@ pub struct View {
     pub circuits: Circuits,
     /// State of probes and sources, losses, and the cost of measuring.
     pub coverage: Coverage,
+    /// What could be measured at the last tick, and which numbers there were.
+    pub known: Option<((u64, bool, bool), Known)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -93,7 +95,10 @@ impl View {
         self.workloads.tick(time, &mut self.coverage);
         let before = self.history.last();
         let mut write = self.history.begin(time);
-        let known = Known::of(&self.coverage);
+        let told = self.coverage.known();
+        let kept = self.known.filter(|(kept, _)| *kept == told).map(|(_, known)| known);
+        let known = kept.unwrap_or_else(|| Known::of(&self.coverage));
+        let pass = Pass::begin(&mut write, self.known.replace((told, known)) == Some((told, known)));
         // Allocates only where there is something.
         let mut entries = Vec::new();
         let mut keep = |workload: &mut Workload, alive| {
@@ -103,9 +108,10 @@ impl View {
                 entries.extend(sums.entry(Some(workload.name.clone()), owner));
             }
         };
-        self.workloads.record(time, before, self.gpus.holding(time), &mut self.changes, &mut keep);
+        self.workloads.record((time, before), pass, self.gpus.holding(time), &mut self.changes, &mut keep);
         let (turn, quarter, back) = (write.is_turn(), write.outgoing(), write.is_back());
         let host = self.history.end(write, self.host.point(&self.gpus, known.has(Number::Stall)));
+        self.workloads.wrote(time, self.history.written());
         entries.extend(host.and_then(|sums| sums.entry(None, None)));
         if turn {
             let total = self.host.memory().map(|memory| memory.total);
@@ -135,7 +141,7 @@ impl View {
     /// What of the history has not gone to the disk, when there are no more ticks.
     pub fn rest(&self) -> Option<Quarter> {
         let time = self.history.quarter_begun()?;
-        let host = self.history.host.rest().and_then(|sums| sums.entry(None, None));
+        let host = self.history.host.rest(self.history.written()).and_then(|sums| sums.entry(None, None));
         let entries: Vec<Entry> = self.workloads.history_left().chain(host).collect();
         let (cards, mut counts) = self.gpus.rest();
         counts.extend(self.coverage.uncounted());

@@ -263,7 +263,7 @@ impl Number {
 }
 
 /// Which numbers are known, by what is attached. Computed once for many workloads.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Known(u64);
 
 const _: () = assert!(Number::ALL.len() <= u64::BITS as usize);

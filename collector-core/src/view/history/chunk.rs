@@ -4,94 +4,19 @@
 //! A packed column has its values only where they change, so what stays the same costs little, and what was never known nothing.
 
 use std::collections::VecDeque;
-use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::tier::Code;
-
-/// Rows of a chunk: the bits of a word.
-pub(super) const ROWS: u64 = u32::BITS as u64;
-/// Most columns: the bits of a word.
-const COLUMNS: usize = u32::BITS as usize;
-/// Stands for a column that no row of the open chunk has.
-const NOWHERE: u8 = u8::MAX;
-/// Words of a column before its values: in which rows it is known, and in which another value begins.
-const MAPS: usize = 4;
-
-pub(super) trait Value: Copy + Debug {
-    const UNKNOWN: Self;
-    /// Words that a packed value takes.
-    const WORDS: usize;
-    fn is_known(self) -> bool;
-    /// Bit by bit.
-    fn is_same(self, other: Self) -> bool;
-    fn pack(self, words: &mut Vec<u16>);
-    fn unpack(words: &[u16]) -> Self;
-}
-
-impl Value for f32 {
-    const UNKNOWN: f32 = f32::NAN;
-    const WORDS: usize = 2;
-
-    fn is_known(self) -> bool {
-        !self.is_nan()
-    }
-
-    fn is_same(self, other: f32) -> bool {
-        self.to_bits() == other.to_bits()
-    }
-
-    fn pack(self, words: &mut Vec<u16>) {
-        words.extend(halves(self.to_bits()));
-    }
-
-    fn unpack(words: &[u16]) -> f32 {
-        f32::from_bits(whole(words))
-    }
-}
-
-impl Value for Code {
-    const UNKNOWN: Code = Code::UNKNOWN;
-    const WORDS: usize = 1;
-
-    fn is_known(self) -> bool {
-        self != Code::UNKNOWN
-    }
-
-    fn is_same(self, other: Code) -> bool {
-        self == other
-    }
-
-    fn pack(self, words: &mut Vec<u16>) {
-        words.push(self.0);
-    }
-
-    fn unpack(words: &[u16]) -> Code {
-        Code(words[0])
-    }
-}
-
-fn halves(word: u32) -> [u16; 2] {
-    [word as u16, (word >> 16) as u16]
-}
-
-fn whole(words: &[u16]) -> u32 {
-    u32::from(words[0]) | u32::from(words[1]) << 16
-}
+use super::open::Open;
+use super::value::{COLUMNS, MAPS, ROWS, Value, whole};
 
 #[derive(Clone, Debug)]
 pub(super) struct Columns<V> {
     /// Number of the open chunk.
     number: u64,
+    /// The row that was written last.
+    last: u64,
     open: Open<V>,
     packed: Arc<VecDeque<Chunk>>,
-}
-
-/// The rows that are written now. A column that was known once keeps its room.
-#[derive(Clone, Debug)]
-struct Open<V> {
-    places: [u8; COLUMNS],
-    values: Vec<V>,
 }
 
 /// Rows that are complete.
@@ -106,7 +31,7 @@ struct Chunk {
 
 impl<V: Value> Columns<V> {
     pub fn new(row: u64) -> Columns<V> {
-        Columns { number: row / ROWS, open: Open::new(), packed: Arc::default() }
+        Columns { number: row / ROWS, last: row, open: Open::new(), packed: Arc::default() }
     }
 
     /// Goes on to a row. The chunks before its own are complete, and only the last `keep` of them stay.
@@ -120,7 +45,7 @@ impl<V: Value> Columns<V> {
             let last = packed.back().filter(|last| last.columns == columns && *last.words == *words);
             let words = last.map_or_else(|| words.into(), |last| last.words.clone());
             packed.push_back(Chunk { number: self.number, columns, words });
-            self.open.values.fill(V::UNKNOWN);
+            self.open.clear();
         }
         self.number = number;
         self.shorten(keep);
@@ -139,6 +64,21 @@ impl<V: Value> Columns<V> {
     pub fn write(&mut self, row: u64, values: &[V]) {
         debug_assert_eq!(row / ROWS, self.number);
         self.open.write((row % ROWS) as usize, values);
+        self.last = row;
+    }
+
+    /// The row that was written last.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Repeats the row that was written last in those after it, up to this one. They are of its chunk.
+    pub fn repeat(&mut self, until: u64) {
+        debug_assert!(until <= self.last || until / ROWS == self.last / ROWS);
+        for row in self.last + 1..=until {
+            self.open.copy((self.last % ROWS) as usize, (row % ROWS) as usize);
+        }
+        self.last = self.last.max(until);
     }
 
     pub fn get(&self, row: u64, column: usize) -> Option<V> {
@@ -168,14 +108,13 @@ impl<V: Value> Columns<V> {
             Some(before) if Arc::ptr_eq(&before.words, &chunk.words) => 0,
             _ => size_of_val(&*chunk.words),
         });
-        self.open.values.capacity() * size_of::<V>()
-            + words.sum::<usize>()
-            + self.packed.capacity() * size_of::<Chunk>()
+        self.open.bytes() + words.sum::<usize>() + self.packed.capacity() * size_of::<Chunk>()
     }
 
     /// Adds the values of another, row by row: the sum where both are known.
     pub fn absorb(&mut self, mut newer: Columns<V>, add: impl Fn(usize, V, V) -> V) {
         let row = self.number.max(newer.number) * ROWS;
+        self.last = self.last.max(newer.last);
         self.begin(row, usize::MAX >> 1);
         newer.begin(row, usize::MAX >> 1);
         self.open.absorb(&newer.open, &add);
@@ -193,90 +132,6 @@ impl<V: Value> Columns<V> {
                 }
             }
         }
-    }
-}
-
-impl<V: Value> Open<V> {
-    fn new() -> Open<V> {
-        Open { places: [NOWHERE; COLUMNS], values: Vec::new() }
-    }
-
-    fn write(&mut self, row: usize, values: &[V]) {
-        for (column, value) in values.iter().enumerate() {
-            match self.places[column] {
-                NOWHERE if value.is_known() => self.set(row, column, *value),
-                NOWHERE => {}
-                place => self.values[usize::from(place) * ROWS as usize + row] = *value,
-            }
-        }
-    }
-
-    fn set(&mut self, row: usize, column: usize, value: V) {
-        let rows = ROWS as usize;
-        if self.places[column] == NOWHERE {
-            if !value.is_known() {
-                return;
-            }
-            self.places[column] = (self.values.len() / rows) as u8;
-            self.values.reserve_exact(rows);
-            self.values.resize(self.values.len() + rows, V::UNKNOWN);
-        }
-        self.values[usize::from(self.places[column]) * rows + row] = value;
-    }
-
-    fn get(&self, row: usize, column: usize) -> V {
-        match self.places[column] {
-            NOWHERE => V::UNKNOWN,
-            place => self.values[usize::from(place) * ROWS as usize + row],
-        }
-    }
-
-    fn absorb(&mut self, newer: &Open<V>, add: &impl Fn(usize, V, V) -> V) {
-        for column in (0..COLUMNS).filter(|column| newer.places[*column] != NOWHERE) {
-            for row in 0..ROWS as usize {
-                let (value, more) = (self.get(row, column), newer.get(row, column));
-                if more.is_known() {
-                    let sum = if value.is_known() { add(column, value, more) } else { more };
-                    self.set(row, column, sum);
-                }
-            }
-        }
-    }
-
-    /// Its columns and words; `None` if nothing is known.
-    fn pack(&self) -> Option<(u32, Vec<u16>)> {
-        let (mut columns, mut words) = (0, Vec::with_capacity(COLUMNS * MAPS));
-        for column in (0..COLUMNS).filter(|column| self.places[*column] != NOWHERE) {
-            let from = words.len();
-            words.extend([0; MAPS]);
-            let (mut known, mut begins, mut last) = (0u32, 0u32, None::<V>);
-            let first_row = usize::from(self.places[column]) * ROWS as usize;
-            let mut rows = &self.values[first_row..][..ROWS as usize];
-            // Most of most workloads.
-            if rows[0].is_known() && rows.iter().all(|value| value.is_same(rows[0])) {
-                rows[0].pack(&mut words);
-                (known, begins, rows) = (u32::MAX, 1, &[]);
-            }
-            for (row, value) in rows.iter().copied().enumerate() {
-                if !value.is_known() {
-                    continue;
-                }
-                known |= 1 << row;
-                if last.is_none_or(|last| !last.is_same(value)) {
-                    begins |= 1 << row;
-                    value.pack(&mut words);
-                }
-                last = Some(value);
-            }
-            if known == 0 {
-                words.truncate(from);
-                continue;
-            }
-            columns |= 1 << column;
-            words[from..from + 2].copy_from_slice(&halves(known));
-            words[from + 2..from + MAPS].copy_from_slice(&halves(begins));
-        }
-        (columns != 0).then_some((columns, words))
     }
 }
 

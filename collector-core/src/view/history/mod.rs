@@ -4,16 +4,20 @@
 //!
 //! All tracks have their points at the same rows, so that the times are stored once. Rows that are complete are packed and shared with
 //! whoever holds an older state: only the open ones are copied. Writing a point allocates nothing, except where a chunk is complete.
+//! Of a workload in which nothing changes the last point stands for all after it (`still.rs`).
 
 mod budget;
 mod chunk;
+mod open;
 mod outgoing;
 mod query;
 mod read;
 mod steps;
+mod still;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod value;
 mod write;
 
 use std::sync::Arc;
@@ -23,11 +27,14 @@ use crate::tier::{Code, KEPT, Limits, Tier};
 use budget::Interest;
 pub(crate) use budget::Signs;
 pub use budget::Use;
-use chunk::{Columns, ROWS};
+use chunk::Columns;
 pub(crate) use read::Window;
 use steps::Steps;
+pub(crate) use still::Written;
 pub(crate) use sums::Sum;
 use sums::Sums;
+use value::ROWS;
+pub(crate) use write::Write;
 
 /// Complete chunks of points: with the fewest rows that is five minutes, and a few points more because ticks are not exactly a second
 /// apart.
@@ -64,6 +71,10 @@ pub struct History {
     done: bool,
     /// When the one before the last was completed.
     since: Option<u64>,
+    /// Seconds that all complete points stand for.
+    clock: f64,
+    /// Which series a workload had at the last tick at which all were written.
+    known: [bool; COUNT],
     /// The periods of the coarse tiers, then those of the disk's.
     steps: [Steps; 3],
     /// How much it may hold, and holds.
@@ -81,6 +92,8 @@ struct Points {
     columns: Columns<f32>,
     /// The first point of this track.
     first: u64,
+    /// [`History::clock`] when its last point was written.
+    clock: f64,
     /// The numbers when the point before the last was completed.
     before: [u64; COUNT],
     now: [u64; COUNT],
@@ -110,6 +123,8 @@ impl Default for History {
             first: 0,
             done: true,
             since: None,
+            clock: 0.0,
+            known: [false; COUNT],
             steps: [ten, minute, Steps::new(Tier::QuarterHour, 0)],
             limits: Limits::default(),
             used: Use::default(),
@@ -123,6 +138,7 @@ impl Points {
         Points {
             columns: Columns::new(point),
             first: point,
+            clock: 0.0,
             before: *origin,
             now: *origin,
             sums: [Sums::default(); 3],
@@ -134,7 +150,7 @@ impl Points {
 
     /// The value of a series at a point, if it is known.
     fn get(&self, point: u64, series: Series) -> Option<f64> {
-        self.columns.get(point, series as usize).map(f64::from)
+        self.value(point, series).map(f64::from)
     }
 
     fn bytes(&self) -> usize {
@@ -181,7 +197,7 @@ impl Track {
         let Some(newer) = newer.0 else { return };
         let Some(points) = &mut self.0 else { return self.0 = Some(newer) };
         points.columns.absorb(newer.columns, |_, one, other| one + other);
-        points.first = points.first.min(newer.first);
+        (points.first, points.clock) = (points.first.min(newer.first), points.clock.max(newer.clock));
         for (sums, more) in [(&mut points.before, newer.before), (&mut points.now, newer.now)] {
             for (sum, more) in sums.iter_mut().zip(more) {
                 *sum = if *sum == UNKNOWN {

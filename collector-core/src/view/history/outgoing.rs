@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::still::Written;
 use super::sums::Sums;
 use super::{History, Track};
 use crate::tier::{Entry, KEPT, Known};
@@ -18,11 +19,11 @@ impl Sums {
 
 impl Track {
     /// All that was not handed out, when there are no more ticks.
-    pub(crate) fn rest(&self) -> Option<Sums> {
+    pub(crate) fn rest(&self, written: Written) -> Option<Sums> {
         let points = self.0.as_ref()?;
         let mut rest = points.sums[2];
         rest.extend(&points.sums[1]);
-        rest.extend(&points.sums[0]);
+        rest.extend(&points.open(written.clock));
         Some(rest)
     }
 }
@@ -35,7 +36,7 @@ impl History {
 
     /// What of a track has not gone to the disk: of the quarter that is not over.
     pub(crate) fn open_quarter(&self, track: &Track) -> Option<Known> {
-        let (time, rest) = (self.quarter_begun()?, track.rest()?);
+        let (time, rest) = (self.quarter_begun()?, track.rest(self.written())?);
         let values: [_; KEPT.len()] = std::array::from_fn(|kept| rest.values(kept));
         let known = values.as_flattened().iter().any(Option::is_some);
         known.then(|| Known { time, seconds: rest.seconds().ceil() as u16, values })

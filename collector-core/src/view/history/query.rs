@@ -42,7 +42,7 @@ impl History {
         let rows = steps.rows().filter(|(row, time)| *row >= first && between(*time));
         let over = rows.map(|(row, time)| (time, detail.get(index, row, kept)));
         let open = steps.open.filter(|time| between(*time)).map(|time| {
-            let mut sums = points.sums[0];
+            let mut sums = points.open(self.clock);
             if index == 1 {
                 sums.extend(&points.sums[1]);
             }
@@ -79,13 +79,13 @@ fn coarse(tier: Tier) -> Option<usize> {
 
 impl Points {
     fn values(&self, row: u64, series: Series) -> Values {
-        let Some(value) = self.columns.get(row, series as usize) else { return [None; 3] };
+        let Some(value) = self.value(row, series) else { return [None; 3] };
         if series != Series::Memory {
             return [Some(value); 3];
         }
         let mut point = NOTHING;
         for part in [Series::MemoryLeast, Series::MemoryMean, Series::MemoryMost] {
-            point[part as usize] = self.columns.get(row, part as usize).unwrap_or(f32::NAN);
+            point[part as usize] = self.value(row, part).unwrap_or(f32::NAN);
         }
         let (least, mean, most) = between(series, value, &point);
         [Some(least), Some(mean), Some(most)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::chunk::ROWS;
+use super::value::ROWS;
 use super::{CHUNKS, History, REACH_NS, Track, place};
 use crate::series::Series;
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::steps::Turn;
+use super::still::Written;
 use super::sums::Sums;
+use super::value::ROWS;
 use super::{APART_NS, CHUNKS, Detail, History, NOTHING, Point, Points, SHORT, Track, UNKNOWN, place};
 use crate::series::{COUNT, Kind, Series};
 
@@ -13,6 +15,8 @@ const LONGEST: f32 = 60.0;
 /// The state of writing one tick, for the host's track and the tracks of workloads.
 pub(crate) struct Write {
     point: u64,
+    /// How far all was written before.
+    before: Written,
     /// Whether a new point begins, so that growth is counted from the numbers of the point before.
     fresh: bool,
     /// Whether this tick completes the point.
@@ -25,6 +29,8 @@ pub(crate) struct Write {
     turns: [Turn; 3],
     /// When the period began of which all that is known goes to the disk.
     quarter: Option<u64>,
+    /// Those in which nothing changed are left out.
+    left_out: bool,
     /// The first rows of the coarse tiers of a new track, if it has them.
     detail: Option<[u64; 2]>,
     /// Sums over the workloads.
@@ -50,18 +56,21 @@ impl History {
             self.begun += 1;
         }
         let point = self.begun - 1;
+        let before = Written { point: point.saturating_sub(1), clock: self.clock };
         self.times[place(point)] = time;
         let elapsed = self.since.map(|since| time.saturating_sub(since));
         self.done = elapsed.is_none_or(|elapsed| elapsed >= APART_NS);
         let turns = std::array::from_fn(|tier| self.steps[tier].begin(time));
         Write {
             point,
+            before,
             fresh,
             complete: self.done,
             since: self.since,
             seconds: elapsed.filter(|elapsed| *elapsed > 0).map(|elapsed| elapsed as f64 / 1e9),
             turns,
             quarter: self.quarter(&turns),
+            left_out: false,
             detail: self.used.is_roomy.then(|| self.rows()),
             sums: [0.0; COUNT],
             known: [false; COUNT],
@@ -90,11 +99,15 @@ impl History {
             .host
             .0
             .get_or_insert_with(|| Box::new(Points::new(write.point, &[UNKNOWN; COUNT], Some(Detail::new(rows)))));
+        if !write.left_out {
+            self.known = write.known;
+        }
+        self.clock = write.clock();
         let mut point = write.point(points, numbers);
-        // A series that no file gives for the host is the sum over the workloads.
+        // A series that no file gives for the host is the sum over the workloads. Those in which nothing changes add nothing.
         for series in [Series::Read, Series::Write, Series::HostToDevice, Series::DeviceToHost, Series::Pinned] {
             let value = &mut point[series as usize];
-            if value.is_nan() && write.known[series as usize] {
+            if value.is_nan() && (write.known[series as usize] || self.known[series as usize]) {
                 *value = write.sums[series as usize] as f32;
             }
         }
@@ -123,11 +136,42 @@ impl Write {
         self.turns[0] != Turn::Same
     }
 
+    /// Whether a point is the same as the one before where nothing has changed since: it has a point of its own, and rates are known.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.fresh && self.complete && self.seconds.is_some()
+    }
+
+    /// Whether those where nothing has changed can be left out. They cannot where a chunk or a period begins.
+    pub(crate) fn may_leave_out(&self) -> bool {
+        self.is_whole() && !self.point.is_multiple_of(ROWS) && !self.is_turning() && self.quarter.is_none()
+    }
+
+    /// Whether a period of any length is over, or the clock was set back.
+    fn is_turning(&self) -> bool {
+        self.turns.iter().any(|turn| *turn != Turn::Same)
+    }
+
+    /// From here on only workloads in which something changed are written.
+    pub(crate) fn leave_out(&mut self) {
+        self.left_out = true;
+    }
+
+    /// For how long a complete point stands, in seconds.
+    fn length(&self) -> Option<f32> {
+        self.complete.then(|| self.seconds.map_or(1.0, |seconds| (seconds as f32).min(LONGEST)))
+    }
+
+    /// [`History::clock`] after this tick.
+    fn clock(&self) -> f64 {
+        self.before.clock + f64::from(self.length().unwrap_or(0.0))
+    }
+
     /// Writes a workload's point. `origin` has the first numbers of a new track. Returns what of it goes to the disk.
     pub(crate) fn workload(&mut self, track: &mut Track, numbers: [u64; COUNT], origin: &[u64; COUNT]) -> Option<Sums> {
         // The numbers of a new track have grown from `origin`, where that is known.
         let points =
             track.0.get_or_insert_with(|| Box::new(Points::new(self.point, origin, self.detail.map(Detail::new))));
+        points.catch_up(self.before);
         let point = self.point(points, numbers);
         for ((sum, known), value) in self.sums.iter_mut().zip(&mut self.known).zip(point) {
             if !value.is_nan() {
@@ -182,8 +226,8 @@ impl Write {
             points.sums[2] = Sums::default();
         }
         let outgoing = self.quarter.map(|_| points.sums[2].take());
-        let seconds = self.complete.then(|| self.seconds.map_or(1.0, |seconds| (seconds as f32).min(LONGEST)));
-        points.sums[0].add(point, seconds);
+        points.sums[0].add(point, self.length());
+        points.clock = self.clock();
         outgoing
     }
 }

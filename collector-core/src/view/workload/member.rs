@@ -99,6 +99,7 @@ impl Member {
             return;
         }
         self.dead_since = Some(time);
+        slots.ended = true;
         let workload = &mut slots[self.slot];
         workload.live -= 1;
         workload.statistics.leave(&mut self.last);
@@ -221,6 +222,7 @@ impl Workloads {
         if previous.live == 0 && !self.tops.contains_key(&previous.identity.top) {
             previous.empty_since = Some(0);
             let amounts = std::mem::take(&mut previous.amounts);
+            self.slots.ended = true;
             self.slots[slot].amounts.add(&amounts);
         }
     }

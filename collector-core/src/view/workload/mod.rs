@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::coverage::Coverage;
-use super::history::Track;
+use super::history::{Track, Written};
 use crate::cgroup::Id;
 use crate::identity::{Grants, Identity, Names, Shares};
 use crate::sample::Start;
@@ -19,6 +19,7 @@ pub use recent::Recent;
 pub(crate) use recent::Swap;
 use slots::Slots;
 pub use statistics::Statistics;
+pub(crate) use still::Pass;
 use tier::Departed;
 pub(crate) use unseen::Unseen;
 
@@ -32,6 +33,7 @@ mod place;
 mod recent;
 mod slots;
 mod statistics;
+mod still;
 mod tier;
 mod tree;
 mod unseen;
@@ -148,6 +150,11 @@ pub struct Workloads {
     /// Number of workloads that left before their grace was over, since the last tick.
     early: u64,
     departed: Departed,
+    /// Slots of those that held GPU memory at the last tick.
+    holders: Vec<usize>,
+    /// The last tick, and how far the history was written.
+    ticked: u64,
+    written: Written,
     /// Of the whole host.
     kills: unseen::Kills,
     /// The last tick at which kills that no program sees were counted.
@@ -179,6 +186,9 @@ impl Default for Workloads {
             own: None,
             early: 0,
             departed: Departed::default(),
+            holders: Vec::new(),
+            ticked: 0,
+            written: Written::default(),
             kills: unseen::Kills::default(),
             kills_counted: None,
         }
@@ -271,7 +281,8 @@ impl Workloads {
 
     /// Removes workloads and cgroups that ended longer ago than the grace, and amounts that waited too long for their cgroup.
     pub(crate) fn tick(&mut self, time: u64, coverage: &mut Coverage) {
-        if let Some(until) = time.checked_sub(self.grace) {
+        // Usually none has ended: looking for those is a walk over all.
+        if let Some(until) = time.checked_sub(self.grace).filter(|_| self.slots.ended) {
             self.release(until);
         }
         self.settle(coverage);
@@ -286,7 +297,7 @@ impl Workloads {
         for slot in 0..self.slots.len() {
             if gone(self.slots[slot].empty_since) {
                 let workload = std::mem::take(&mut self.slots[slot]);
-                self.departed.add(&workload);
+                self.departed.add(&workload, self.written);
                 self.by_name.remove(&workload.name);
                 self.owners.leave(&workload.identity.owner);
                 self.free.push(slot);
@@ -301,6 +312,8 @@ impl Workloads {
             }
             stays
         });
+        let left = cgroups.values().any(|member| member.dead_since.is_some());
+        slots.ended = left || slots.iter().any(|workload| workload.empty_since.is_some());
     }
 
     /// Makes room: the workloads that ended first leave before their grace is over; several at once, because it is a walk over

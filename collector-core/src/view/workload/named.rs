@@ -46,7 +46,9 @@ impl Workloads {
 
     /// Merges two workloads, under the name of `into`.
     pub(super) fn merge(&mut self, from: usize, into: usize) {
-        let newer = std::mem::take(&mut self.slots[from]);
+        let mut newer = std::mem::take(&mut self.slots[from]);
+        newer.track.catch_up(self.written);
+        self.slots[into].track.catch_up(self.written);
         // Both are the same owner's.
         self.owners.leave(&newer.identity.owner);
         self.slots[into].absorb(newer);

@@ -31,6 +31,18 @@ impl Pace {
         self.from = Some((time, ns));
     }
 
+    /// The time stayed the same until this moment, unseen.
+    pub fn rest(&mut self, time: u64) {
+        if let Some((since, _)) = &mut self.from {
+            *since = time;
+        }
+    }
+
+    /// Whether nothing changes as long as the time stays the same.
+    pub fn is_still(self) -> bool {
+        self.from.is_some_and(|(_, ns)| self.now == ns.map(|_| 0.0))
+    }
+
     /// Nanoseconds per nanosecond; `None` if that is not known.
     pub fn get(self) -> Option<f64> {
         self.now

@@ -27,7 +27,7 @@ impl Workload {
     }
 
     /// Whether anything was counted for it: a process may live for less than a tick.
-    fn was_counted(&self) -> bool {
+    pub(super) fn was_counted(&self) -> bool {
         self.amounts != Amounts::default()
     }
 
@@ -216,7 +216,7 @@ impl Workloads {
         gone.sort_unstable();
         for slot in gone {
             let workload = std::mem::take(&mut self.slots[slot]);
-            self.departed.add(&workload);
+            self.departed.add(&workload, self.written);
             self.by_name.remove(&workload.name);
             self.owners.leave(&workload.identity.owner);
             let had_series = workload.was_counted() || workload.held.is_some() && !workload.hidden;

@@ -1,6 +1,7 @@
 //! Recent changes of workloads: what is needed to explain an incident.
 
 use super::pace::Pace;
+use super::still::Pass;
 use super::unseen::Kills;
 use super::{OTHER_SLOT, Workload, Workloads};
 use crate::cgroup::Id;
@@ -24,7 +25,7 @@ pub struct Recent {
     limit_read: Option<u64>,
     /// Sum of the memory limits of the containers directly below it.
     limits_below: u64,
-    /// The GPU memory and this sum at the last tick.
+    /// The GPU memory and this sum before this tick, where that is not what it is now.
     before: (Option<u64>, u64),
     /// Number of times that memory was refused to it.
     refusals: Option<u64>,
@@ -44,7 +45,9 @@ pub struct Recent {
     pub killed_before: Option<u64>,
     pub(super) kills: Kills,
     /// CPU time.
-    cpu: Pace,
+    pub(super) cpu: Pace,
+    /// The last tick that looked at it.
+    pub(super) visited: u64,
 }
 
 /// What of the host's swap decides how much a workload can swap out.
@@ -181,6 +184,10 @@ impl Workload {
     }
 }
 
+fn is_container(workload: &Workload) -> bool {
+    workload.identity.kind == Kind::Container
+}
+
 /// The kernel rounds each limit down to a page of at most this many bytes, so that a sum of limits may be short by one for each.
 const PAGE: u64 = 64 << 10;
 
@@ -205,41 +212,31 @@ impl Workloads {
         }
     }
 
-    /// At a tick: logs changes, and calls `keep` for each workload, with whether it is alive. `holding` hold GPU memory now.
+    /// At a tick: logs changes, and calls `keep` for each workload that is looked at, with whether it is alive. `before` is the tick
+    /// before; `holding` hold GPU memory now.
     pub(crate) fn record<'h>(
         &mut self,
-        time: u64,
-        before: Option<u64>,
+        (time, before): (u64, Option<u64>),
+        pass: Pass,
         holding: impl Iterator<Item = &'h Holder>,
         log: &mut Changes,
         keep: &mut impl FnMut(&mut Workload, bool),
     ) {
-        let Workloads { slots, cgroups, tops, grace, .. } = self;
-        for Recent { vram, limits_below, before, .. } in slots.all_unmarked().iter_mut().map(|it| &mut it.recent) {
-            *before = (vram.take(), std::mem::take(limits_below));
+        self.hold(holding);
+        if pass.all || self.slots.any_renamed() || self.slots.any_touched(is_container) {
+            self.sum_limits();
         }
-        for holder in holding {
-            let slot = holder.cgroup.and_then(|id| cgroups.get(&id)).map_or(OTHER_SLOT, |member| member.slot);
-            let vram = &mut slots.unmarked(slot).recent.vram;
-            *vram = holder.bytes.map(|bytes| vram.unwrap_or(0).saturating_add(bytes)).or(*vram);
-        }
-        for place in 0..slots.len() {
-            let container = Some(&slots[place]).filter(|it| it.identity.kind == Kind::Container && it.is_alive());
-            let limit = container.and_then(|it| Some((it.statistics.get(Statistic::MemoryLimit)?, &it.identity.top)));
-            let Some((limit, (above, _))) = limit.and_then(|(limit, path)| Some((limit, path.rsplit_once('/')?)))
-            else {
-                continue;
-            };
-            if let Some(top) = tops.get(above) {
-                let below = &mut slots.unmarked(top.slot).recent.limits_below;
-                *below = below.saturating_add(limit).saturating_add(PAGE);
-            }
-        }
-        for slot in 0..slots.len() {
-            let workload = slots.unmarked(slot);
+        let Workloads { slots, grace, ticked, .. } = self;
+        let mut next = slots.next_visit(0, pass.all);
+        while let Some(slot) = next {
+            next = slots.next_visit(slot + 1, pass.all);
+            let touched = slots.is_touched(slot);
+            let workload = slots.visit(slot);
             if workload.name.is_empty() {
+                slots.keep_still(slot, true);
                 continue;
             }
+            workload.catch_up(*ticked);
             let alive = workload.is_alive() || slot == OTHER_SLOT;
             let hidden = workload.hidden;
             workload.rest(time, *grace);
@@ -250,8 +247,55 @@ impl Workloads {
             if let Some(change) = workload.update(time, before) {
                 log.add(change);
             }
-            let Recent { vram, limits_below, before: last, .. } = workload.recent;
-            if workload.hidden != hidden || (vram, limits_below) != last {
+            let moved = workload.hidden != hidden || workload.recent.before.0.take() != workload.recent.vram;
+            workload.recent.visited = time;
+            let still = pass.whole && !touched && !moved && slot != OTHER_SLOT && workload.is_still(before);
+            slots.keep_still(slot, still);
+            if moved {
+                slots.mark(slot);
+            }
+        }
+        slots.visited();
+    }
+
+    /// Who holds GPU memory now.
+    fn hold<'h>(&mut self, holding: impl Iterator<Item = &'h Holder>) {
+        let Workloads { slots, cgroups, holders, .. } = self;
+        for slot in holders.drain(..) {
+            let recent = &mut slots.unmarked(slot).recent;
+            recent.before.0 = recent.vram.take();
+        }
+        for holder in holding {
+            let slot = holder.cgroup.and_then(|id| cgroups.get(&id)).map_or(OTHER_SLOT, |member| member.slot);
+            let vram = &mut slots.unmarked(slot).recent.vram;
+            *vram = holder.bytes.map(|bytes| vram.unwrap_or(0).saturating_add(bytes)).or(*vram);
+            holders.push(slot);
+        }
+        holders.sort_unstable();
+        holders.dedup();
+    }
+
+    /// Adds up the limits of containers, for each workload above them.
+    fn sum_limits(&mut self) {
+        let Workloads { slots, tops, .. } = self;
+        for slot in 0..slots.len() {
+            let recent = &mut slots.visit(slot).recent;
+            recent.before.1 = std::mem::take(&mut recent.limits_below);
+        }
+        for slot in 0..slots.len() {
+            let container = Some(&slots[slot]).filter(|it| is_container(it) && it.is_alive());
+            let limit = container.and_then(|it| Some((it.statistics.get(Statistic::MemoryLimit)?, &it.identity.top)));
+            let Some((limit, (above, _))) = limit.and_then(|(limit, path)| Some((limit, path.rsplit_once('/')?)))
+            else {
+                continue;
+            };
+            if let Some(top) = tops.get(above) {
+                let below = &mut slots.visit(top.slot).recent.limits_below;
+                *below = below.saturating_add(limit).saturating_add(PAGE);
+            }
+        }
+        for slot in 0..slots.len() {
+            if slots[slot].recent.limits_below != slots[slot].recent.before.1 {
                 slots.mark(slot);
             }
         }

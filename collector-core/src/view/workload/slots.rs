@@ -11,6 +11,12 @@ pub(super) struct Slots {
     moved: Marks,
     /// Of those that moved: its labels may have changed too.
     renamed: Marks,
+    /// Anything of it may have changed since the last tick, shown or not.
+    touched: Marks,
+    /// Nothing had changed in it at the last tick, nor does anything with time alone.
+    still: Marks,
+    /// Some workload may have ended, or a cgroup of one.
+    pub ended: bool,
 }
 
 /// A bit for each slot.
@@ -20,6 +26,11 @@ struct Marks(Vec<u64>);
 impl Marks {
     fn set(&mut self, slot: usize) {
         self.0[slot / 64] |= 1 << (slot % 64);
+    }
+
+    fn put(&mut self, slot: usize, marked: bool) {
+        let word = &mut self.0[slot / 64];
+        *word = *word & !(1 << (slot % 64)) | u64::from(marked) << (slot % 64);
     }
 
     fn has(&self, slot: usize) -> bool {
@@ -45,8 +56,10 @@ impl Slots {
 
     pub fn push(&mut self, workload: Workload) {
         self.all.push(workload);
-        for marks in [&mut self.moved, &mut self.renamed] {
+        for marks in [&mut self.moved, &mut self.renamed, &mut self.touched, &mut self.still] {
             marks.0.resize(self.all.len().div_ceil(64), 0);
+        }
+        for marks in [&mut self.moved, &mut self.renamed, &mut self.touched] {
             marks.set(self.all.len() - 1);
         }
     }
@@ -54,6 +67,7 @@ impl Slots {
     /// A number of this workload changed, or whether it has series.
     pub fn mark(&mut self, slot: usize) {
         self.moved.set(slot);
+        self.touched.set(slot);
     }
 
     /// To add to them.
@@ -64,9 +78,57 @@ impl Slots {
 
     /// To change what no series shows, or to mark it only if a number of a series changed.
     pub fn unmarked(&mut self, slot: usize) -> &mut Workload {
+        self.touched.set(slot);
         &mut self.all[slot]
     }
 
+    /// At a tick, to follow what changed, or changes with time.
+    pub fn visit(&mut self, slot: usize) -> &mut Workload {
+        &mut self.all[slot]
+    }
+
+    /// The next slot from this one on that a tick looks at: those in which something changed, or may with time; otherwise all.
+    pub fn next_visit(&self, slot: usize, all: bool) -> Option<usize> {
+        if all {
+            return Some(slot).filter(|slot| *slot < self.all.len());
+        }
+        let words = self.touched.0.iter().zip(&self.still.0).map(|(touched, still)| touched | !still);
+        let mut left = words.enumerate().skip(slot / 64);
+        let from = |index: usize| if index == slot / 64 { !0 << (slot % 64) } else { !0 };
+        let found = left.find_map(|(index, word)| {
+            let word = word & from(index);
+            (word != 0).then(|| index * 64 + word.trailing_zeros() as usize)
+        });
+        found.filter(|slot| *slot < self.all.len())
+    }
+
+    /// Whether anything of it may have changed since the last tick.
+    pub fn is_touched(&self, slot: usize) -> bool {
+        self.touched.has(slot)
+    }
+
+    /// Whether a tick need not look at it as long as nobody touches it.
+    pub fn keep_still(&mut self, slot: usize, still: bool) {
+        self.still.put(slot, still);
+    }
+
+    /// Whether this holds for any that may have changed since the last tick.
+    pub fn any_touched(&self, holds: impl Fn(&Workload) -> bool) -> bool {
+        let mut touched = std::iter::successors(self.touched.next(0), |slot| self.touched.next(slot + 1));
+        touched.any(|slot| holds(&self.all[slot]))
+    }
+
+    /// Whether the labels of any may have changed since the last tick.
+    pub fn any_renamed(&self) -> bool {
+        self.renamed.next(0).is_some()
+    }
+
+    /// Every touched one has been looked at.
+    pub fn visited(&mut self) {
+        self.touched.0.fill(0);
+    }
+
+    /// Those that no tick changes: who follows them finds out itself.
     pub fn all_unmarked(&mut self) -> &mut [Workload] {
         &mut self.all
     }

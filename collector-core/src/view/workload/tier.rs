@@ -3,7 +3,7 @@
 use super::{Workload, Workloads};
 use crate::statistic::workload::Statistic;
 use crate::tier::Entry;
-use crate::view::history::{History, Signs, Track};
+use crate::view::history::{History, Signs, Track, Written};
 
 /// How long a workload with an incident is of interest for it, in nanoseconds.
 const TROUBLE_NS: u64 = 24 * 3600 * 1_000_000_000;
@@ -21,8 +21,8 @@ pub(super) struct Departed {
 }
 
 impl Departed {
-    pub fn add(&mut self, workload: &Workload) {
-        let Some(entry) = workload.history_left() else { return };
+    pub fn add(&mut self, workload: &Workload, written: Written) {
+        let Some(entry) = workload.history_left(written) else { return };
         match self.entries.len() < MANY {
             true => self.entries.push(entry),
             false => self.lost += 1,
@@ -44,7 +44,11 @@ impl Workloads {
 
     /// What of the history has not gone to the disk.
     pub(crate) fn history_left(&self) -> impl Iterator<Item = Entry> {
-        self.departed.entries.iter().cloned().chain(self.iter().filter_map(Workload::history_left))
+        self.departed
+            .entries
+            .iter()
+            .cloned()
+            .chain(self.iter().filter_map(|workload| workload.history_left(self.written)))
     }
 
     /// Every ten seconds. `total`: the host's memory.
@@ -68,8 +72,8 @@ impl Workloads {
 }
 
 impl Workload {
-    fn history_left(&self) -> Option<Entry> {
-        self.track.rest()?.entry(Some(self.name.clone()), self.identity.owner.clone())
+    fn history_left(&self, written: Written) -> Option<Entry> {
+        self.track.rest(written)?.entry(Some(self.name.clone()), self.identity.owner.clone())
     }
 
     fn signs(&self, time: u64, total: Option<u64>) -> Signs {

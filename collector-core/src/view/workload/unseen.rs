@@ -93,7 +93,7 @@ impl Workloads {
         let (below, outermost) = self.below(&growths);
         let mut unseen = Vec::new();
         for slot in 0..self.slots.len() {
-            let kills = &mut self.slots.unmarked(slot).recent.kills;
+            let kills = &mut self.slots.visit(slot).recent.kills;
             if let Some((kills, time)) = kills.settle(growths[slot], below[slot], before) {
                 unseen.push(Unseen { cgroup: self.own_cgroup(slot), kills, time });
             }

@@ -1,6 +1,7 @@
 //! Histories of simulated hosts.
 
 mod budget;
+mod still;
 mod tier;
 
 use super::*;

@@ -91,7 +91,7 @@ proptest! {
             }
         }
         // What is handed out and what is left are one after the other.
-        let rest = alone.track.rest().map(|sums| memory_of(&sums)).zip(alone.history.quarter_begun());
+        let rest = alone.track.rest(alone.history.written()).map(|sums| memory_of(&sums)).zip(alone.history.quarter_begun());
         let disk: Vec<_> = alone.disk.into_iter().chain(rest.map(|(values, time)| (time, values))).collect();
         for (time, value) in &seen {
             let quarter = Tier::QuarterHour.step();

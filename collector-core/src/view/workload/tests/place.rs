@@ -20,7 +20,8 @@ impl World {
     fn round(&mut self, time: u64) {
         self.tick(time);
         let (holders, mut log) = (std::iter::empty(), Default::default());
-        self.workloads.record(time, None, holders, &mut log, &mut |_, _| {});
+        let all = Pass { all: true, whole: false };
+        self.workloads.record((time, None), all, holders, &mut log, &mut |_, _| {});
     }
 
     fn lost(&self) -> u64 {
