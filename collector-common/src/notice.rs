@@ -11,5 +11,7 @@ pub mod word {
     pub const SLOTS: usize = 1;
     /// How often a pair of device and operation took a number, see [`crate::block::NUMBERS`].
     pub const DEVICES: usize = 2;
-    pub const COUNT: usize = 3;
+    /// How often what a process holds changed, see [`crate::transfer::PROCESSES`].
+    pub const PROCESSES: usize = 3;
+    pub const COUNT: usize = 4;
 }

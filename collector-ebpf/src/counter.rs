@@ -31,7 +31,7 @@ pub fn observe<const N: usize>(row: *mut [u64; N], first: usize, ns: u64) {
 
 /// Adds a duration to the histogram at `index` of a map.
 #[inline(always)]
-pub fn observe_at(map: &aya_ebpf::maps::PerCpuArray<Histogram>, index: u32, ns: u64) {
+pub fn observe_at(map: &aya_ebpf::maps::Array<Histogram>, index: u32, ns: u64) {
     if let Some(row) = map.get_ptr_mut(index) {
         observe(row, 0, ns);
     }

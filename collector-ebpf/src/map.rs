@@ -60,7 +60,7 @@ pub static BULK: RingBuf = RingBuf::with_byte_size(1024 * 1024, 0);
 #[map]
 pub static NOTICE: Array<[u64; notice::word::COUNT]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
-pub static LOST: PerCpuArray<[u64; lost::STAGES]> = PerCpuArray::with_max_entries(1, 0);
+pub static LOST: Array<[u64; lost::STAGES]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// cgroup → slot.
 #[map]
@@ -78,14 +78,16 @@ pub static ROWS: Array<[u64; slot::WORDS]> = Array::with_max_entries(2048, BPF_F
 #[map]
 pub static MARKS: Array<[u8; slot::SHARDS]> = Array::with_max_entries(2048, BPF_F_MMAPABLE);
 
+// These are mapped into the collector's memory: asking for six maps at each tick would cost it more than everything else on an idle
+// host. All CPUs share a row, because what is counted takes microseconds at least.
 #[map]
-pub static RECLAIM_TIME: PerCpuArray<Histogram> = PerCpuArray::with_max_entries(reclaim::KINDS as u32, 0);
+pub static RECLAIM_TIME: Array<Histogram> = Array::with_max_entries(reclaim::KINDS as u32, BPF_F_MMAPABLE);
 #[map]
-pub static COMPACTION_TIME: PerCpuArray<Histogram> = PerCpuArray::with_max_entries(1, 0);
+pub static COMPACTION_TIME: Array<Histogram> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
-pub static MAJOR_FAULT_TIME: PerCpuArray<Histogram> = PerCpuArray::with_max_entries(1, 0);
+pub static MAJOR_FAULT_TIME: Array<Histogram> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
-pub static KSWAPD: PerCpuArray<[u64; kswapd::word::COUNT]> = PerCpuArray::with_max_entries(kswapd::NODES, 0);
+pub static KSWAPD: Array<[u64; kswapd::word::COUNT]> = Array::with_max_entries(kswapd::NODES, BPF_F_MMAPABLE);
 /// Since when the node's kswapd is awake; zero while it sleeps. Not per CPU, because the thread may migrate.
 #[map]
 pub static KSWAPD_SINCE: Array<u64> = Array::with_max_entries(kswapd::NODES, 0);
@@ -107,7 +109,7 @@ pub static BLOCK_FREE: Stack<u32> = Stack::with_max_entries(block::ROWS, 0);
 pub static DISK_NAMES: HashMap<u32, block::DiskName> = HashMap::with_max_entries(block::ROWS, 0);
 
 #[map]
-pub static TRANSFER_TIME: PerCpuArray<Histogram> = PerCpuArray::with_max_entries(transfer::DIRECTIONS as u32, 0);
+pub static TRANSFER_TIME: Array<Histogram> = Array::with_max_entries(transfer::DIRECTIONS as u32, BPF_F_MMAPABLE);
 /// Calls of the CUDA driver in progress, by thread id.
 #[map]
 pub static TRANSFER_CALLS: HashMap<u32, transfer::Call> =

@@ -9,13 +9,14 @@ use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_user};
 use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use collector_common::lost::Stage;
+use collector_common::notice;
 use collector_common::ring::{Header, Kind, Ring};
 use collector_common::share::word as entry;
 use collector_common::slot::Section;
 use collector_common::transfer::{Allocation, Call, DIRECTIONS, Direction, MEMORIES, Memory, Process, Refusal, word};
 
 use crate::kernel::{self, Css};
-use crate::map::{TRANSFER_ALLOCATIONS, TRANSFER_CALLS, TRANSFER_PROCESSES, TRANSFER_TIME};
+use crate::map::{NOTICE, TRANSFER_ALLOCATIONS, TRANSFER_CALLS, TRANSFER_PROCESSES, TRANSFER_TIME};
 use crate::slot::{self, Controller};
 use crate::{counter, emit, share};
 
@@ -295,6 +296,10 @@ fn charge(kind: u32, bytes: u64) -> u32 {
                 counter::add(row, Memory::Device as usize, bytes);
             } else {
                 counter::add(row, Memory::Pinned as usize, bytes);
+            }
+            // After it: who is told finds it.
+            if let Some(words) = NOTICE.get_ptr_mut(0) {
+                counter::add(words, notice::word::PROCESSES, 1);
             }
         }
         None => emit::lost(Stage::Transfer),

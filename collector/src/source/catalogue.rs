@@ -39,7 +39,7 @@ pub const SOURCES: &[Row] = &[
     row::<NameSource>("name", |it| {
         some(NameSource::start(it.root, it.kernel.hierarchies(), it.config, it.names.clone()))
     }),
-    row::<Host>("host", |it| some(Ok(Host::new(it.root, it.config)))),
+    row::<Host>("host", |it| some(Ok(Host::new(it.root, it.config).counting(it.kernel.completed())))),
     row::<Filesystems>("filesystem", |it| {
         let config = &it.config.filesystem;
         some(Filesystems::new(it.root, config).with_private(it.root, it.kernel.hierarchies(), config))

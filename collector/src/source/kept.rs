@@ -25,7 +25,7 @@ impl KeptFile {
     }
 
     /// A file that the kernel writes as a whole, or in lines that are not long. It then ends a read early only where the next line finds
-    /// no room in a page (`seq_read_iter` of fs/seq_file.c): after a short one there is no need to ask for more.
+    /// no room in a page (`seq_read_iter` of fs/seq_file.c): after a short one, the first or a later one, there is no need to ask for more.
     pub fn at_once(path: PathBuf) -> KeptFile {
         KeptFile { at_once: true, ..KeptFile::new(path) }
     }
@@ -61,7 +61,9 @@ impl KeptFile {
             // Most kernel files return one page per read.
             match file.read_at(&mut buffer[length..], length as u64) {
                 Ok(0) => return Ok(length),
-                Ok(more) if self.at_once && length == 0 && more <= PAGE - LINE => return Ok(more),
+                Ok(more) if self.at_once && more <= PAGE - LINE && length + more < buffer.len() => {
+                    return Ok(length + more);
+                }
                 Ok(more) => length += more,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

@@ -1,6 +1,7 @@
 //! Parses `/proc/diskstats`: the kernel's IO counters of every disk. A line is `254 0 vda` followed by numbers
 //! (Documentation/admin-guide/iostats.rst): eleven on all kernels, then four for discards, then two for flushes.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,8 +52,12 @@ struct Known {
     name: Arc<str>,
     /// False for partitions and excluded devices.
     shown: bool,
+    /// All of its IO is requests, which programs see when they complete, or that of the devices below it.
+    requests: bool,
     zram: Option<Zram>,
     seen: bool,
+    /// What it said last.
+    values: Values,
 }
 
 impl Disks {
@@ -79,6 +84,7 @@ impl Disks {
             if values.get(InFlight).is_some_and(|count| count > MOST_IN_FLIGHT) {
                 values.put(InFlight, None);
             }
+            known.values = values.clone();
             emit(Reading { device: known.name.clone(), values: Some(values) });
         }
         self.known.retain(|known| {
@@ -87,6 +93,20 @@ impl Disks {
             }
             known.seen
         });
+    }
+
+    /// Whether its numbers stay the same as long as no request completes and no task waits for IO: no IO was in flight, and all disks
+    /// have requests.
+    pub fn rest(&self) -> bool {
+        let mut shown = self.known.iter().filter(|known| known.shown);
+        shown.all(|known| known.requests && known.values.get(InFlight) == Some(0))
+    }
+
+    /// Emits the values of each disk again.
+    pub fn repeat(&self, emit: &mut dyn FnMut(Reading)) {
+        for known in self.known.iter().filter(|known| known.shown) {
+            emit(Reading { device: known.name.clone(), values: Some(known.values.clone()) });
+        }
     }
 
     /// The zram devices.
@@ -112,7 +132,11 @@ impl Disks {
         let directory = self.directory.join(name.replace('/', "!"));
         let shown = !self.exclude.matches(name) && directory.is_dir();
         let zram = name.strip_prefix("zram").is_some_and(|rest| number(rest.as_bytes()).is_some());
-        Known { name: name.into(), shown, zram: zram.then(|| Zram::new(&directory)), seen: true }
+        // Others get their IO past the queue of requests, if they are not made of devices below them.
+        let below = || fs::read_dir(directory.join("slaves")).is_ok_and(|mut below| below.next().is_some());
+        let requests = shown && (directory.join("mq").is_dir() || below());
+        let zram = zram.then(|| Zram::new(&directory));
+        Known { name: name.into(), shown, requests, zram, seen: true, values: Values::new() }
     }
 }
 
@@ -177,6 +201,25 @@ mod tests {
         let text = VDA.to_owned() + "254 1 vda1 1\n7 0 loop0 1\n104 0 cciss/c0d0 1\n";
         let names: Vec<_> = read(&mut disks, &text).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["vda", "cciss/c0d0"]);
+    }
+
+    #[test]
+    fn disks_with_requests_rest_while_nothing_is_in_flight() {
+        let (tree, mut disks) = disks(&["vda", "dm-0", "pmem0"], "pmem*");
+        fs::create_dir_all(tree.0.join("block/vda/mq")).unwrap();
+        fs::create_dir_all(tree.0.join("block/dm-0/slaves/vda")).unwrap();
+        let line = |name: &str, in_flight: u64| format!("254 0 {name} 1 2 3 4 5 6 7 8 {in_flight} 10 11\n");
+        let text = |in_flight: u64| line("vda", in_flight) + &line("dm-0", 0) + &line("pmem0", 0);
+        let first = read(&mut disks, &text(0));
+        assert!(disks.rest(), "one that is not shown does not count");
+        let mut again = Vec::new();
+        disks.repeat(&mut |reading| again.push((reading.device.to_string(), reading.values)));
+        assert_eq!(again, first);
+        read(&mut disks, &text(1));
+        assert!(!disks.rest());
+        let mut others = Disks::new(&tree.0, Patterns::new(&[]));
+        read(&mut others, &text(0));
+        assert!(!others.rest(), "pmem0 has no requests");
     }
 
     #[test]

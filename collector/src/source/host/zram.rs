@@ -10,7 +10,12 @@ use crate::source::kept::KeptFile;
 use crate::source::text::{fields, number};
 use Statistic::*;
 
+/// Whether one that is not set up is now: looked at once in this many readings.
+const INTERVAL: u32 = 5;
+
 pub struct Zram {
+    /// Readings until it is looked at again whether it is set up.
+    rests: u32,
     initstate: KeptFile,
     mm_stat: KeptFile,
 }
@@ -18,13 +23,18 @@ pub struct Zram {
 impl Zram {
     /// The device with this directory in sysfs.
     pub fn new(directory: &Path) -> Zram {
-        let file = |name| KeptFile::new(directory.join(name));
-        Zram { initstate: file("initstate"), mm_stat: file("mm_stat") }
+        let file = |name| KeptFile::at_once(directory.join(name));
+        Zram { rests: 0, initstate: file("initstate"), mm_stat: file("mm_stat") }
     }
 
     /// Adds its values. A device that was never set up adds none: the module creates one by default.
     pub fn read(&mut self, buffer: &mut Vec<u8>, values: &mut Values) -> io::Result<()> {
+        if self.rests > 0 {
+            self.rests -= 1;
+            return Ok(());
+        }
         if self.initstate.read(buffer)?.is_none_or(|state| state.trim_ascii() != b"1") {
+            self.rests = INTERVAL - 1;
             return Ok(());
         }
         if let Some(text) = self.mm_stat.read(buffer)? {

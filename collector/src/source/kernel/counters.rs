@@ -1,29 +1,26 @@
-//! Reads the counter maps once a tick, and emits the growth of each row since the last time.
+//! Reads the counter maps once a tick, in memory that they share with the collector, and emits the growth of each row since the last
+//! time.
 //!
 //! Every value is a row of words ([`collector_common::Counters`]), so one reader serves all signals; the signals know the
 //! meaning of the words. In steady state nothing is allocated.
 
 use std::collections::HashSet;
-use std::os::fd::AsFd;
+use std::sync::atomic::Ordering::Relaxed;
 
-use anyhow::{Context as _, Result};
-use aya::maps::{Map, MapData};
+use anyhow::Result;
 use collector_common::{Counters, Key, SIGNALS, block, lost, slot};
-use zerocopy::FromBytes;
 
 use collector_core::cgroup::Id;
 use collector_core::decode;
 use collector_core::sample::Reading;
 use collector_core::signal::{Context, RowKey};
 
-use super::bpf::Rows;
 use super::device::DeviceRows;
+use super::mapped::Mapped;
 use super::notice::Notice;
 use super::row::CgroupRows;
 use super::slot::{Keep, Slots};
 
-/// Maximum number of rows per system call: bounds the buffers on hosts with many CPUs.
-const CHUNK: usize = 128;
 /// A slot is read whether it is marked or not once in this many ticks. A program that was interrupted between counting and
 /// marking leaves a count without a mark, and so does a processor that reorders the two.
 const ROUND: usize = 64;
@@ -42,9 +39,8 @@ pub struct CounterMaps {
 impl CounterMaps {
     /// Takes the maps out of the loaded object.
     pub fn new(ebpf: &mut aya::Ebpf, slots: u32) -> Result<CounterMaps> {
-        let cpus = aya::util::nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
         let specs = SIGNALS.iter().flat_map(|signal| signal.counters).chain([&lost::COUNTERS]);
-        let tables = specs.filter(|spec| spec.key == Key::Index).map(|spec| Table::new(ebpf, *spec, cpus));
+        let tables = specs.filter(|spec| spec.key == Key::Index).map(|spec| Table::new(ebpf, *spec));
         Ok(CounterMaps {
             tables: tables.collect::<Result<_>>()?,
             devices: DeviceRows::new(ebpf)?,
@@ -61,7 +57,7 @@ impl CounterMaps {
         let CounterMaps { tables, devices, rows, sections, slots, tick } = self;
         slots.refresh(notice)?;
         for table in tables {
-            table.read(&mut |map, key, growth| decode::counters(map, key, growth, context, emit))?;
+            table.read(&mut |map, key, growth| decode::counters(map, key, growth, context, emit));
         }
         let unstarted =
             devices.read(notice, &mut |key, growth| decode::counters(block::DEVICES, key, growth, context, emit))?;
@@ -107,49 +103,31 @@ impl CounterMaps {
 /// One counter map with rows that only grow, and their last values.
 struct Table {
     spec: Counters,
-    map: MapData,
-    /// Rows that a value consists of, one per CPU.
-    parts: usize,
-    rows: Rows,
+    map: Mapped,
     /// By index.
     seen: Vec<Vec<u64>>,
     sum: Vec<u64>,
 }
 
 impl Table {
-    fn new(ebpf: &mut aya::Ebpf, spec: Counters, cpus: usize) -> Result<Table> {
-        let Some(Map::PerCpuArray(map)) = ebpf.take_map(spec.map) else {
-            anyhow::bail!("the object has no per-CPU array {}", spec.map)
-        };
-        let entries = map.info().with_context(|| format!("describe map {}", spec.map))?.max_entries() as usize;
-        Ok(Table {
-            spec,
-            map,
-            parts: cpus,
-            rows: Rows::new(size_of::<u32>(), cpus * spec.words * 8, CHUNK.min(entries)),
-            seen: vec![vec![0; spec.words]; entries],
-            sum: vec![0; spec.words],
-        })
+    fn new(ebpf: &mut aya::Ebpf, spec: Counters) -> Result<Table> {
+        let map = Mapped::whole(ebpf, spec.map)?;
+        let rows = map.length() / spec.words;
+        Ok(Table { spec, map, seen: vec![vec![0; spec.words]; rows], sum: vec![0; spec.words] })
     }
 
-    fn read(&mut self, emit: &mut dyn FnMut(&str, RowKey, &[u64])) -> Result<()> {
-        let Table { spec, map, parts, rows, seen, sum } = self;
-        // As many as there are: without that the kernel is asked once more.
-        rows.first(map.fd().as_fd(), seen.len(), |key, value| {
-            sum.fill(0);
-            for part in value.chunks_exact(value.len() / *parts) {
-                for (sum, word) in sum.iter_mut().zip(part.chunks_exact(8)) {
-                    *sum = sum.wrapping_add(u64::read_from_bytes(word).unwrap_or_default());
-                }
+    fn read(&mut self, emit: &mut dyn FnMut(&str, RowKey, &[u64])) {
+        let Table { spec, map, seen, sum } = self;
+        for (index, before) in seen.iter_mut().enumerate() {
+            let Some(row) = map.words(index * spec.words..(index + 1) * spec.words) else { continue };
+            if before.iter().zip(row).all(|(before, now)| *before == now.load(Relaxed)) {
+                continue;
             }
-            let Ok(index) = u32::read_from_bytes(key) else { return };
-            let Some(before) = seen.get_mut(index as usize).filter(|before| sum[..] != before[..]) else { return };
-            for (sum, before) in sum.iter_mut().zip(before) {
-                let grown = sum.wrapping_sub(*before);
-                *before = std::mem::replace(sum, grown);
+            for ((grown, before), now) in sum.iter_mut().zip(before).zip(row) {
+                let now = now.load(Relaxed);
+                *grown = now.wrapping_sub(std::mem::replace(before, now));
             }
-            emit(spec.map, RowKey::Index(index), sum);
-        })
-        .with_context(|| format!("read map {}", spec.map))
+            emit(spec.map, RowKey::Index(index as u32), sum);
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use anyhow::{Context as _, Result};
 use aya::Ebpf;
 use aya::maps::{Map, MapData};
+use collector_common::notice;
 use collector_common::share::word;
 use collector_common::transfer::{ALLOCATIONS, Allocation, MEMORIES, PROCESSES, Process};
 use collector_core::cgroup::Id;
@@ -19,6 +20,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::bpf::{self, Rows};
+use super::notice::{Notice, Seen};
 use super::share::Shares;
 
 /// Maximum number of rows per system call.
@@ -29,6 +31,7 @@ pub struct Holdings {
     processes: MapData,
     allocations: MapData,
     rows: Rows,
+    seen: Seen,
     known: BTreeMap<u32, Known>,
 }
 
@@ -51,12 +54,26 @@ impl Holdings {
             processes: take(PROCESSES)?,
             allocations: take(ALLOCATIONS)?,
             rows: Rows::new(size_of::<u32>(), size_of::<Process>(), CHUNK),
+            seen: Seen::default(),
             known: BTreeMap::new(),
         })
     }
 
     /// Emits the change of each process's holdings since the last call.
-    pub fn read(&mut self, shares: &Shares, emit: &mut dyn FnMut(Reading)) -> Result<()> {
+    pub fn read(&mut self, notice: &Notice, shares: &Shares, emit: &mut dyn FnMut(Reading)) -> Result<()> {
+        if self.seen.moved(notice.get(notice::word::PROCESSES)) {
+            self.read_changes(emit)?;
+        }
+        for process in self.known.values_mut() {
+            process.ended = process.process.as_ref().is_none_or(has_ended);
+        }
+        if self.known.values().any(|process| process.ended) {
+            self.remove_ended(shares, emit)?;
+        }
+        Ok(())
+    }
+
+    fn read_changes(&mut self, emit: &mut dyn FnMut(Reading)) -> Result<()> {
         let Holdings { processes, rows, known, .. } = self;
         rows.each(processes.fd().as_fd(), |key, value| {
             let (Ok(pid), Ok(process)) = (u32::read_from_bytes(key), Process::read_from_bytes(value)) else { return };
@@ -67,14 +84,7 @@ impl Holdings {
             });
             emit_change(&mut known.reported, process.bytes, emit);
         })
-        .with_context(|| format!("read map {PROCESSES}"))?;
-        for process in known.values_mut() {
-            process.ended = process.process.as_ref().is_none_or(has_ended);
-        }
-        if known.values().any(|process| process.ended) {
-            self.remove_ended(shares, emit)?;
-        }
-        Ok(())
+        .with_context(|| format!("read map {PROCESSES}"))
     }
 
     /// Reports that ended processes hold nothing, and removes their allocations from the maps: their pids will be reused.

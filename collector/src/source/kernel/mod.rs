@@ -26,9 +26,12 @@ pub mod slot;
 mod sweep;
 mod tree;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use anyhow::{Result, anyhow};
 use collector_core::sample::{Lost, Probe, Reading, Sample, Start};
-use collector_core::signal::{Context, cgroup};
+use collector_core::signal::{Context, block, cgroup};
 use collector_core::stage::Stage;
 
 use super::cgroup::{Hierarchies, Owners};
@@ -118,6 +121,14 @@ impl Kernel {
     /// Kernel memory of the maps in bytes, if it is known.
     pub fn map_bytes(&self) -> Option<u64> {
         self.programs.as_ref()?.map_bytes
+    }
+
+    /// Grows when requests of disks complete, if programs see that.
+    pub fn completed(&self) -> Option<Arc<AtomicU64>> {
+        let programs = self.programs.as_ref()?;
+        let attached = |program: &&str| load::is_attached(&self.probes, program);
+        let counted = block::COMPLETED.iter().any(|programs| programs.iter().all(attached));
+        counted.then(|| programs.completed.clone())
     }
 
     /// The pass over all cgroups, if this kernel has it; only once.

@@ -1,5 +1,9 @@
 //! The loaded programs with their rings and maps, and what is read from them once a tick.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
 use anyhow::{Context as _, Result};
 use aya::Ebpf;
 use aya::maps::RingBuf;
@@ -37,6 +41,8 @@ pub(super) struct Programs {
     /// Wakes the agent when it fills up.
     pub bulk: Ring,
     pub counters: CounterMaps,
+    /// Grows when requests of disks complete.
+    pub completed: Arc<AtomicU64>,
     /// Kernel memory of the maps in bytes. All of it is allocated when they are made, so it stays the same.
     pub map_bytes: Option<u64>,
     /// Only if transfers are watched.
@@ -77,6 +83,7 @@ impl Programs {
             critical: ring(&mut ebpf, RingName::Critical)?,
             bulk: ring(&mut ebpf, RingName::Bulk)?,
             counters: CounterMaps::new(&mut ebpf, slots)?,
+            completed: Arc::default(),
             map_bytes,
             pending: (resolved.layout.victim_is_pid == 1).then(|| Pending::new(&mut ebpf)).transpose()?,
             holdings: config.transfer.enabled.then(|| Holdings::new(&mut ebpf)).transpose()?,
@@ -100,11 +107,17 @@ impl Programs {
 
     /// Emits what the maps have counted since the last call, and the name of each new block device. `now` is CLOCK_MONOTONIC.
     pub fn read(&mut self, now: u64, context: &Context, emit: &mut dyn FnMut(Reading)) -> Result<()> {
-        let Programs { ebpf, counters, disks, holdings, issue, notice, runs, shares, .. } = self;
+        let Programs { ebpf, counters, completed, disks, holdings, issue, notice, runs, shares, .. } = self;
         disks.refresh(emit);
         let unstarted = counters.read(notice, context, &mut |reading| {
-            if let Reading::Block(block::Reading::Device { device, .. }) = &reading {
-                disks.name(*device, emit);
+            match &reading {
+                Reading::Block(block::Reading::Device { device, .. }) => {
+                    completed.fetch_add(1, Relaxed);
+                    disks.name(*device, emit);
+                }
+                // One of them may have had no room.
+                Reading::Lost(_) => _ = completed.fetch_add(1, Relaxed),
+                _ => {}
             }
             emit(reading);
         })?;
@@ -113,7 +126,7 @@ impl Programs {
             emit(state);
         }
         if let Some(holdings) = holdings {
-            holdings.read(shares, emit)?;
+            holdings.read(notice, shares, emit)?;
         }
         counters.release(now)?;
         self.sweep.run(now, &self.shares)?;
