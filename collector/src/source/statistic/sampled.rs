@@ -44,11 +44,17 @@ pub struct Sampled {
 struct Watched {
     id: Id,
     owner: Option<Arc<str>>,
-    /// Shared with who reads it.
-    file: Arc<OwnedFd>,
+    file: Opened,
     readings: VecDeque<Charged>,
     /// Ticks for which it is still read.
     left: u8,
+}
+
+/// A file of memory in use. Who reads it shares it, and allocates what that takes: a tick does not.
+#[derive(Debug)]
+enum Opened {
+    Now(Option<OwnedFd>),
+    Shared(Arc<OwnedFd>),
 }
 
 /// A workload's memory at a tick, in bytes.
@@ -74,7 +80,8 @@ impl Sampled {
         let count = reach.as_nanos().checked_div(interval.as_nanos()).unwrap_or(0);
         let kept = usize::try_from(count).unwrap_or(READINGS).min(READINGS);
         let kept = if !interval.is_zero() && interval < tick { kept + 1 } else { 0 };
-        Sampled { reach: u64::try_from(reach.as_nanos()).unwrap_or(u64::MAX), kept, ..Sampled::default() }
+        let watched = Vec::with_capacity(if kept > 0 { MOST } else { 0 });
+        Sampled { reach: u64::try_from(reach.as_nanos()).unwrap_or(u64::MAX), kept, watched, ..Sampled::default() }
     }
 
     /// Whether a workload is read between ticks.
@@ -88,8 +95,8 @@ impl Sampled {
     }
 
     /// The files to read now.
-    pub fn files(&self) -> impl Iterator<Item = (Id, Arc<OwnedFd>)> {
-        self.watched.iter().map(|watched| (watched.id, watched.file.clone()))
+    pub fn files(&mut self) -> impl Iterator<Item = (Id, Arc<OwnedFd>)> {
+        self.watched.iter_mut().filter_map(|watched| Some((watched.id, watched.file.share()?)))
     }
 
     /// Takes what they said at a moment, in bytes. One that said nothing is gone.
@@ -100,6 +107,8 @@ impl Sampled {
             Some((_, Some(bytes))) => {
                 if watched.readings.len() >= *kept {
                     watched.readings.pop_front();
+                } else if watched.readings.capacity() == 0 {
+                    watched.readings.reserve_exact(*kept);
                 }
                 watched.readings.push_back(Charged { time, bytes: *bytes });
                 true
@@ -131,9 +140,9 @@ impl Sampled {
             return watched.usage(memory.now?, self.now.saturating_sub(self.reach));
         }
         if matters && self.kept > 0 && self.watched.len() < MOST && self.owners.has_room(owner, MOST) {
-            let file = Arc::new(open()?);
+            let file = Opened::Now(Some(open()?));
             self.owners.take(owner);
-            let readings = VecDeque::with_capacity(self.kept);
+            let readings = VecDeque::new();
             self.watched.push(Watched { id, owner: owner.clone(), file, readings, left: STAYS + 1 });
         }
         None
@@ -156,6 +165,18 @@ impl Sampled {
         let watched = self.watched.iter().find(|watched| watched.id == id);
         let recent = |it: &&Charged| it.time <= time && time - it.time <= SECOND;
         watched.map(|watched| watched.readings.iter().filter(recent).copied().collect()).unwrap_or_default()
+    }
+}
+
+impl Opened {
+    fn share(&mut self) -> Option<Arc<OwnedFd>> {
+        if let Opened::Now(file) = self {
+            *self = Opened::Shared(Arc::new(file.take()?));
+        }
+        match self {
+            Opened::Shared(file) => Some(file.clone()),
+            Opened::Now(_) => None,
+        }
     }
 }
 

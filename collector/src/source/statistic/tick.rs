@@ -73,8 +73,7 @@ impl Reader {
             ..
         } = self;
         let due = workload.due(turn, limits.period);
-        let search = (due >= Some(Due::Turn) || workload.entered) && workload.parts.len() < trees.len();
-        let found = search && workload.find_parts(trees, processes, descriptors);
+        let found = workload.searches(due, trees.len()) && workload.find_parts(trees, processes, descriptors);
         if found || emit_joined {
             workload.emit_joined(trees, emit_reading);
         }

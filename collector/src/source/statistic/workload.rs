@@ -21,6 +21,9 @@ pub const RETRY_ABSENT_TURNS: u64 = 8;
 /// Where nothing happens, all files are read every tenth turn.
 pub const STILL_TURNS: u64 = 10;
 
+/// Turns after a process entered at which cgroups of other hierarchies are searched.
+const SEARCHES: u8 = 3;
+
 /// At most this many hierarchies are read: one a controller, and that of names where it is none of them.
 const TREES: usize = Controller::ALL.len() + 1;
 
@@ -39,6 +42,8 @@ pub struct Workload {
     pub settled: bool,
     /// Processes entered it, which may reveal its cgroups in other hierarchies.
     pub entered: bool,
+    /// At so many turns since then they were searched, and not all were found.
+    searched: u8,
     /// Nothing happened in it since the last turn at which all its files were read, nor had anything changed in them then.
     pub still: bool,
     /// It need not be looked at while its rows of the passes over all cgroups do not change, except at its turn.
@@ -92,6 +97,7 @@ impl Workload {
             still: false,
             idle: false,
             entered: true,
+            searched: 0,
             empty: false,
             placed,
             walk,
@@ -113,6 +119,19 @@ impl Workload {
             (false, true) => Some(Due::Check),
             (false, false) => self.empty.then_some(Due::Glance),
         }
+    }
+
+    /// Whether to search its cgroups in other hierarchies now. Who makes one lets processes enter it soon after, so where some turns
+    /// have not found it there is none, most likely: it is searched seldom then.
+    pub fn searches(&mut self, due: Option<Due>, hierarchies: usize) -> bool {
+        if self.entered {
+            self.searched = 0;
+        } else if due < Some(Due::Turn) || due < Some(Due::All) && self.searched >= SEARCHES {
+            return false;
+        }
+        let wanted = self.parts.len() < hierarchies;
+        self.searched = self.searched.saturating_add(u8::from(wanted));
+        wanted
     }
 
     /// Searches its cgroups in other hierarchies; `true` if any was found.
