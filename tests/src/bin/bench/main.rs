@@ -9,6 +9,7 @@ mod gpu;
 mod history;
 mod idle;
 mod machine;
+mod memory;
 mod page;
 mod peer;
 mod peers;
@@ -41,7 +42,7 @@ static ALLOCATOR: allocation::Counting = allocation::Counting;
 #[command(name = "cargo xtask bench")]
 struct Arguments {
     /// What to measure: fault, block, ring, idle, scrape, serve, api, page, rule, workloads, history, gpu, transfer, alert, peers;
-    /// and soak and siege, whose rounds are minutes [default: all except these two]
+    /// and memory, soak and siege, whose rounds are minutes [default: all except these three]
     names: Vec<String>,
     /// Number of measurements [default: each benchmark's own]
     #[arg(long, value_name = "N")]
@@ -81,6 +82,7 @@ const BENCHMARKS: [Benchmark; 15] = [
 /// These take long, and run only by name. Their defaults in minutes.
 const SOAK: (&str, usize) = ("soak", 20);
 const SIEGE: (&str, usize) = ("siege", 5);
+const MEMORY: (&str, usize) = ("memory", 10);
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -96,7 +98,7 @@ fn main() -> ExitCode {
 /// False if an aim is missed and `--strict` is given.
 fn run(arguments: &Arguments) -> Result<bool> {
     let chosen = |name: &str| arguments.names.is_empty() || arguments.names.iter().any(|chosen| chosen == name);
-    let known = || BENCHMARKS.map(|(name, ..)| name).into_iter().chain([SOAK.0, SIEGE.0]);
+    let known = || BENCHMARKS.map(|(name, ..)| name).into_iter().chain([SOAK.0, SIEGE.0, MEMORY.0]);
     if let Some(unknown) = arguments.names.iter().find(|name| !known().any(|known| known == **name)) {
         bail!("no benchmark {unknown}: there are {}", known().collect::<Vec<_>>().join(", "));
     }
@@ -115,6 +117,11 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let rounds = |rounds| arguments.rounds.unwrap_or(rounds).max(1);
     for (name, count, measure) in BENCHMARKS.into_iter().filter(|(name, ..)| chosen(name)) {
         publish(name, rounds(count), measure(rounds(count)), "cost.md")?;
+    }
+    let (name, minutes) = MEMORY;
+    if arguments.names.iter().any(|chosen| chosen == name) {
+        let minutes = rounds(minutes);
+        publish(name, minutes, memory::measure(minutes), "cost.md")?;
     }
     let (name, minutes) = SOAK;
     if arguments.names.iter().any(|chosen| chosen == name) {

@@ -86,9 +86,15 @@ pub fn measure(rounds: usize) -> Result<Report> {
             more <= AIM_ALLOCATIONS,
         );
         if (case.life, case.format) == (Life::Usual, Format::OpenMetrics) {
-            let median = middle.times.median;
-            report
-                .aim(format!("{name}: {} workloads take at most {AIM_MS} ms: {median:.1}", SIZES[1]), median <= AIM_MS);
+            let (median, workloads) = (middle.times.median, SIZES[1]);
+            match case.level {
+                Level::Usual => report.aim(
+                    format!("{name}: {workloads} workloads take at most {AIM_MS} ms: {median:.1}"),
+                    median <= AIM_MS,
+                ),
+                // Who asks for all of them pays for them.
+                Level::Full => report.note(format!("{name}: {workloads} workloads take {median:.1} ms.")),
+            }
         }
     }
     report.note("Paths like those of Kubernetes, about 190 bytes long, on a host with cgroup v2; no cap on series.");
