@@ -122,22 +122,24 @@ mod tests {
 
     #[test]
     fn code_that_is_not_needed_leaves_and_what_is_needed_works_on() {
-        // Every page of the program's constants and code is resident.
         let path = std::env::current_exe().unwrap();
         let text = std::fs::read_to_string("/proc/self/maps").unwrap();
-        for line in text.lines().filter(|line| line.ends_with(path.to_str().unwrap()) && !line.contains(" rw")) {
-            let (begin, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
-            let [begin, end] = [begin, end].map(|at| usize::from_str_radix(at, 16).unwrap());
-            for at in (begin..end).step_by(4096) {
-                // SAFETY: a readable mapping of this program, which is never unmapped.
-                unsafe { std::ptr::read_volatile(at as *const u8) };
+        let shrinks = || {
+            // Every page of the program's constants and code is resident.
+            for line in text.lines().filter(|line| line.ends_with(path.to_str().unwrap()) && !line.contains(" rw")) {
+                let (begin, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+                let [begin, end] = [begin, end].map(|at| usize::from_str_radix(at, 16).unwrap());
+                for at in (begin..end).step_by(4096) {
+                    // SAFETY: a readable mapping of this program, which is never unmapped.
+                    unsafe { std::ptr::read_volatile(at as *const u8) };
+                }
             }
-        }
-        let before = files();
-        release_code();
-        // What runs now, other tests included, comes back from the file.
-        let after = files();
-        assert!(after < before - before / 10, "{before} KiB, then {after}");
+            let before = files();
+            release_code();
+            files() < before - before / 10
+        };
+        // What runs meanwhile, other tests included, comes back from the file.
+        assert!((0..50).any(|_| shrinks()));
         assert_eq!(std::hint::black_box([3, 1, 2]).iter().max(), Some(&3));
     }
 
