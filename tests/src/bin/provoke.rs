@@ -31,8 +31,12 @@ mod memory;
 mod nvml;
 #[path = "../provoke/option.rs"]
 mod option;
+#[path = "../provoke/profile.rs"]
+mod profile;
 #[path = "../provoke/sleeper.rs"]
 mod sleeper;
+#[path = "../provoke/tenant.rs"]
+mod tenant;
 #[path = "../provoke/thrash.rs"]
 mod thrash;
 #[path = "../provoke/touch.rs"]
@@ -50,7 +54,10 @@ fn main() {
         ("cuda", _) => cuda::run(),
         ("forbidden", [file, pid, name]) => forbidden::run(file, pid.parse().unwrap(), name),
         ("hog", _) => hog::run(&options),
+        ("profile", [library, gib]) => profile::run(library, gib.parse().unwrap(), false),
+        ("profile", [library, gib, "pause"]) => profile::run(library, gib.parse().unwrap(), true),
         ("sleeper", _) => sleeper::run(&options),
+        ("tenant", [usage]) => tenant::run(usage),
         ("thrash", _) => thrash::run(&options),
         ("touch", [access, pages, cgroups @ ..]) => touch::run(access, pages.parse().unwrap(), cgroups),
         ("visit", [pages, cgroups @ ..]) => touch::visit(pages.parse().unwrap(), cgroups),

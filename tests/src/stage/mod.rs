@@ -8,7 +8,7 @@ mod play;
 mod row;
 mod run;
 pub mod scenario;
-mod script;
+pub mod script;
 pub mod table;
 mod told;
 

@@ -10,5 +10,6 @@ mod link;
 mod many;
 mod need;
 mod python;
+mod together;
 mod transfer;
 mod trouble;

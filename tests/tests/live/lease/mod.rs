@@ -3,6 +3,7 @@
 mod crowd;
 mod evict;
 mod stranger;
+mod trial;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -24,6 +25,9 @@ use serde_json::{Value, json};
 
 const TICK: &str = "tick = \"100ms\"\n";
 const MIB: u64 = 1 << 20;
+/// Who waits while the agent is killed, and for how many places.
+const WAITING: usize = 50;
+const PLACES: usize = 10;
 
 fn socket(agent: &Agent) -> String {
     agent.directory().join("headroom.sock").display().to_string()
@@ -204,12 +208,13 @@ fn memory_of_a_gpu_that_no_reservation_knows_counts() {
 }
 
 #[test]
-fn leases_and_those_who_wait_survive_a_kill_of_the_agent() {
+fn leases_and_fifty_who_wait_survive_a_kill_of_the_agent() {
     needs!(is_root(), "loading eBPF programs needs root");
     let folder = scratch();
     let socket = folder.join("agent.sock").display().to_string();
     let start = |folder: &Path| {
-        let mut agent = Agent::spawn_unrecorded(TICK, |command| {
+        let slots = format!("{TICK}[admission]\nslots = [\"x={PLACES}\"]\n");
+        let mut agent = Agent::spawn_unrecorded(&slots, |command| {
             command
                 .env("HEADROOM_JOURNAL_DIR", folder.join("journal"))
                 .env("HEADROOM_SOCKET", folder.join("agent.sock"));
@@ -220,46 +225,44 @@ fn leases_and_those_who_wait_survive_a_kill_of_the_agent() {
     let mut agent = start(&folder);
     let owner = sleeper();
     let pid = owner.0.id().to_string();
-    let first = verb(&socket, "reserve", &["--slot", "x", "--memory", "64M", "--pid", &pid]).output().unwrap();
+    let all = format!("x={PLACES}");
+    let first = verb(&socket, "reserve", &["--slot", &all, "--memory", "64M", "--pid", &pid]).output().unwrap();
     assert!(first.status.success(), "{first:?}");
     let before = reservations(&socket);
-    let waiters: Vec<(Killed, Killed)> = (0..10)
+    let mut left: Vec<(Killed, Killed)> = (0..WAITING)
         .map(|_| {
             let owner = sleeper();
             let pid = owner.0.id().to_string();
-            (
-                owner,
-                Killed(verb(&socket, "reserve", &["--slot", "x", "--wait", "100s", "--pid", &pid]).spawn().unwrap()),
-            )
+            let wait = ["--config", "/dev/null", "--slot", "x", "--wait", "10m", "--pid", &pid];
+            (owner, Killed(verb(&socket, "reserve", &wait).spawn().unwrap()))
         })
         .collect();
-    until(&socket, "all wait", |now| ids(&now["waiting"]).len() == 10);
+    until(&socket, "all wait", |now| ids(&now["waiting"]).len() == WAITING);
     agent.signal(rustix::process::Signal::KILL);
     agent.wait();
     let again = start(&folder);
-    let after = until(&socket, "all wait again", |now| ids(&now["waiting"]).len() == 10);
+    let after = until(&socket, "all wait again", |now| ids(&now["waiting"]).len() == WAITING);
     let kept = |all: &Value| all["reservations"][0]["resources"].clone();
     assert_eq!((ids(&after["reservations"]), kept(&after)), (ids(&before["reservations"]), kept(&before)));
-    // Each gets its turn when the one before has gone, and nobody gets a number that somebody had.
+    // As many as there are places get their turn when those before have gone, and nobody gets a number that somebody had.
     drop(owner);
     let mut seen = ids(&before["reservations"]);
-    let mut left: Vec<(Killed, Killed)> = waiters;
     while !left.is_empty() {
         let deadline = Instant::now() + PATIENCE;
-        let done = loop {
-            if let Some(at) = left.iter_mut().position(|(_, client)| client.0.try_wait().unwrap().is_some()) {
-                break at;
-            }
+        let is_done = |one: &mut (Killed, Killed)| one.1.0.try_wait().unwrap().is_some();
+        let mut done: Vec<(Killed, Killed)> = Vec::new();
+        while done.len() < PLACES.min(WAITING - (seen.len() - 1)) {
             assert!(Instant::now() < deadline, "nobody goes on: {} {}", reservations(&socket), again.log());
             sleep(Duration::from_millis(20));
-        };
-        let (owner, mut client) = left.remove(done);
-        assert!(client.0.wait().unwrap().success());
-        let mut id = String::new();
-        client.0.stdout.take().unwrap().read_to_string(&mut id).unwrap();
-        assert!(seen.insert(id.trim().parse().unwrap()), "{id} twice");
-        assert_eq!(ids(&reservations(&socket)["reservations"]).len(), 1, "one has the slot");
-        drop(owner);
+            done.extend(left.extract_if(.., is_done));
+        }
+        assert_eq!(ids(&reservations(&socket)["reservations"]).len(), done.len(), "as many as there are places");
+        for (_, client) in &mut done {
+            assert!(client.0.wait().unwrap().success());
+            let mut id = String::new();
+            client.0.stdout.take().unwrap().read_to_string(&mut id).unwrap();
+            assert!(seen.insert(id.trim().parse().unwrap()), "{id} twice");
+        }
     }
     until(&socket, "an end", |now| ids(&now["reservations"]).is_empty());
     again.stop();
