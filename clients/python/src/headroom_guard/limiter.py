@@ -59,6 +59,8 @@ class ResourceGuard:
         return ["memory", "filesystem", "gpu"] if self._amounts.is_nothing else []
 
     def __enter__(self) -> "ResourceGuard":
+        if self._inside:
+            raise RuntimeError("this ResourceGuard is in use: make one for each block")
         self.error, self.lease = None, None
         if self._amounts.is_nothing:
             # There is nothing to reserve: it is a question.
@@ -88,19 +90,29 @@ class Acquisition:
     def __init__(self, limiter: "AsyncResourceLimiter", name: str) -> None:
         self._limiter, self._name = limiter, name
         self._lease: Optional[Lease] = None
+        self._inside = False
 
     def __await__(self) -> Generator[Any, None, Lease]:
         return self._limiter._claim(self._name).__await__()
 
     async def __aenter__(self) -> Lease:
-        self._lease = await self._limiter._claim(self._name)
+        # The first lease would never be given back.
+        if self._inside:
+            raise RuntimeError(f"{self._name!r} is in use: call acquire for each block")
+        self._inside = True
+        try:
+            self._lease = await self._limiter._claim(self._name)
+        except BaseException:
+            self._inside = False
+            raise
         return self._lease
 
     async def __aexit__(
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        if self._lease is not None:
-            await self._lease.release_async()
+        lease, self._lease, self._inside = self._lease, None, False
+        if lease is not None:
+            await lease.release_async()
 
 
 class AsyncResourceLimiter:

@@ -32,6 +32,16 @@ class NoAgentError(HeadroomError):
     pass
 
 
+class AgentError(HeadroomError):
+    def __init__(self, message: str, status: Optional[int] = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class UnknownLevelError(HeadroomError):
+    pass
+
+
 class InsufficientResourcesError(HeadroomError):
     def __init__(self, message: str, verdict: Any = None) -> None:
         super().__init__(message)
@@ -197,29 +207,44 @@ class ResourceGuard:
     ) -> None:
         self.lease: Optional[Lease] = None
         self.error: Optional[InsufficientResourcesError] = None
+        self._inside = False
 
     @property
     def ok(self) -> bool:
         return _allowed()
 
     def __enter__(self) -> "ResourceGuard":
+        if self._inside:
+            raise RuntimeError("this ResourceGuard is in use: make one for each block")
         self.error = None if _allowed() else InsufficientResourcesError(_WHY)
+        self._inside = True
         return self
 
     def __exit__(self, *_: Any) -> None:
-        pass
+        self._inside = False
+
+
+async def _claimed() -> Lease:
+    _require()
+    return Lease()
 
 
 class _Acquisition:
+    def __init__(self, name: str) -> None:
+        self._name, self._inside = name, False
+
     def __await__(self) -> Generator[Any, None, Lease]:
-        return self.__aenter__().__await__()
+        return _claimed().__await__()
 
     async def __aenter__(self) -> Lease:
-        _require()
-        return Lease()
+        if self._inside:
+            raise RuntimeError(f"{self._name!r} is in use: call acquire for each block")
+        lease = await _claimed()
+        self._inside = True
+        return lease
 
     async def __aexit__(self, *_: Any) -> None:
-        pass
+        self._inside = False
 
 
 class AsyncResourceLimiter:
@@ -229,7 +254,7 @@ class AsyncResourceLimiter:
         pass
 
     def acquire(self, name: str) -> _Acquisition:
-        return _Acquisition()
+        return _Acquisition(name)
 
 
 def respect_resource_limits(disk_gb: float = 0.0, mem_gb: float = 0.0, gpu_gb: float = 0.0, **_: Any) -> Any:

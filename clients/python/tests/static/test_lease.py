@@ -193,6 +193,25 @@ class Leases(unittest.TestCase):
         asyncio.run(main())
         self.assertEqual((self.book.held, self.book.last), ({}, 2))
 
+    def test_what_is_in_use_cannot_be_entered_again(self) -> None:
+        acquisition = AsyncResourceLimiter(mem_required_gb=1, client=self.client).acquire("x")
+
+        async def main() -> None:
+            async with acquisition:
+                with self.assertRaisesRegex(RuntimeError, "'x' is in use"):
+                    async with acquisition:
+                        pass
+            # Once it was given back it can.
+            async with acquisition:
+                self.assertEqual(len(self.book.held), 1)
+
+        asyncio.run(main())
+        with ResourceGuard(mem_required_gb=1, client=self.client) as guard:
+            with self.assertRaisesRegex(RuntimeError, "in use"), guard:
+                pass
+            self.assertTrue(guard.ok)
+        self.assertEqual((self.book.held, self.book.last), ({}, 3))
+
     def test_an_interrupt_withdraws_and_ends_the_program(self) -> None:
         # Whoever started the tests may ignore interrupts.
         code = """

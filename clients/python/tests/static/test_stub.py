@@ -18,14 +18,12 @@ from stand_in import folder
 
 #: What talks to an agent itself is of no use without one.
 ONLY_PACKAGE = {
-    "AgentError",
     "Amounts",
     "Client",
     "Follower",
     "MODELS",
     "Model",
     "NoAgent",
-    "UnknownLevelError",
     "claim",
     "claim_async",
 }
@@ -102,6 +100,23 @@ def program(g: Any) -> List[str]:
             await two.release_async()
             return [one.id, two.held]
 
+    async def limited_twice() -> None:
+        acquisition = g.AsyncResourceLimiter(mem_required_gb=1).acquire("a")
+        async with acquisition:
+            async with acquisition:
+                pass
+
+    def guarded_twice() -> None:
+        guard = g.ResourceGuard(mem_required_gb=1)
+        with guard, guard:
+            pass
+
+    def refused() -> int:
+        try:
+            raise g.AgentError("too many wait", 429)
+        except g.HeadroomError as error:
+            return int(error.status)
+
     @g.respect_resource_limits(mem_gb=1)
     def plain() -> int:
         return 7
@@ -127,6 +142,10 @@ def program(g: Any) -> List[str]:
     note(lambda: {**g.get_resource_status(), "not_known": None})
     note(guarded)
     note(lambda: asyncio.run(limited()))
+    note(lambda: asyncio.run(limited_twice()))
+    note(guarded_twice)
+    note(refused)
+    note(lambda: issubclass(g.UnknownLevelError, g.HeadroomError))
     note(plain)
     note(lambda: asyncio.run(later()))
     note(managed)
