@@ -169,7 +169,7 @@ fn order(number: &str) -> (Vec<Option<u64>>, String) {
 fn line(view: &View, case: &Case<'_>, room: &Room<'_>, need: u64, claimed: &[Claimed]) -> Found {
     let found = Found::new("VRAM", Some(room.number), need);
     let Some(available) = room.available else {
-        return found.unknown(format!(
+        return found.never_known(format!(
             "the memory of GPU {}: its driver does not say, as on devices that share the host's memory. Headroom cannot guard this device",
             room.number
         ));

@@ -39,6 +39,8 @@ pub struct Judged {
     pub verdict: Verdict,
     /// It could not fit even if nobody else were here, or nobody can say: waiting does not help.
     pub hopeless: bool,
+    /// What is not known now may be known soon: a reading is late.
+    pub late: bool,
     /// What it takes if it starts.
     pub taken: Claimed,
 }
@@ -48,6 +50,8 @@ struct Found {
     line: Line,
     /// It can never fit.
     hopeless: bool,
+    /// It is not known, and time does not change that.
+    lasting: bool,
     /// What would make room.
     room: Vec<Way>,
     not_known: Option<String>,
@@ -62,11 +66,25 @@ struct Found {
 impl Found {
     fn new(resource: &str, of: Option<&str>, need: u64) -> Found {
         let line = Line { resource: resource.to_owned(), of: of.map(str::to_owned), need, ..Line::default() };
-        Found { line, hopeless: false, room: Vec::new(), not_known: None, why: None, retry: None, delay: None }
+        Found {
+            line,
+            hopeless: false,
+            lasting: false,
+            room: Vec::new(),
+            not_known: None,
+            why: None,
+            retry: None,
+            delay: None,
+        }
     }
 
     fn unknown(self, why: impl Into<String>) -> Found {
         Found { line: Line { verdict: Decision::Unknown, ..self.line }, not_known: Some(why.into()), ..self }
+    }
+
+    /// The same of what this host does not say.
+    fn never_known(self, why: impl Into<String>) -> Found {
+        Found { lasting: true, ..self.unknown(why) }
     }
 
     /// With so much available of at most so much; what is promised until some time may come back by then.
@@ -107,13 +125,14 @@ pub fn judge(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Judged {
     found.extend(gpus);
     found.extend(rest::others(view, case, claimed));
     let mut verdict = Verdict { verdict: Decision::Yes, gpus: chosen, ..Verdict::default() };
-    let (mut hopeless, mut why) = (false, None);
+    let (mut hopeless, mut lasting, mut why) = (false, false, None);
     for found in found {
         if found.line.verdict != verdict.verdict && found.line.verdict.and(verdict.verdict) == found.line.verdict {
             why = found.why;
         }
         verdict.verdict = verdict.verdict.and(found.line.verdict);
         hopeless |= found.hopeless || found.line.verdict == Decision::Unknown;
+        lasting |= found.hopeless || found.lasting;
         verdict.room.extend(found.room);
         verdict.not_known.extend(found.not_known);
         let retry = found.retry.map(|ns| ns.div_ceil(1_000_000_000));
@@ -128,7 +147,8 @@ pub fn judge(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Judged {
     verdict.error = short.then(|| INSUFFICIENT.to_owned());
     verdict.reason = why.unwrap_or_else(|| reason(&verdict));
     let taken = Claimed::new(case, &verdict.gpus);
-    Judged { verdict, hopeless, taken }
+    let late = verdict.verdict == Decision::Unknown && !lasting;
+    Judged { verdict, hopeless, late, taken }
 }
 
 /// How much host memory that cannot be reclaimed is short below each limit that holds, by its cgroup; of the whole host by none.
@@ -141,10 +161,10 @@ pub fn judge_need(view: &View, need: &Need, case: &Case<'_>, claimed: &[Claimed]
     let mut judged = judge(view, case, claimed);
     let missing = need.missing();
     if let Some(why) = need.refused.first() {
-        (judged.verdict.verdict, judged.hopeless) = (Decision::No, true);
+        (judged.verdict.verdict, judged.hopeless, judged.late) = (Decision::No, true, false);
         judged.verdict.reason = why.sentence.clone();
     } else if let Some(why) = missing.first().filter(|_| judged.verdict.verdict != Decision::No) {
-        (judged.verdict.verdict, judged.hopeless) = (Decision::Unknown, true);
+        (judged.verdict.verdict, judged.hopeless, judged.late) = (Decision::Unknown, true, false);
         judged.verdict.reason = format!("not known: {why}");
     }
     judged.verdict.not_known.extend(missing);

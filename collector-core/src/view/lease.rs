@@ -75,6 +75,8 @@ pub struct Waiting {
     pub caller: Caller,
     /// What its owner has now.
     pub used: Use,
+    /// Since when it is not known whether there is room, if it is not.
+    pub unknown: Option<u64>,
 }
 
 impl Leases {

@@ -72,13 +72,13 @@ pub(super) fn claim(
         return Some(grant(view, lease, &used, life, judged.verdict, outcomes));
     }
     match claim.wait_seconds {
-        Some(seconds @ 1..) if !judged.hopeless => {
+        Some(seconds @ 1..) if !judged.hopeless || judged.late => {
             lease.id = view.leases.next_id();
             work::expect(&mut view.leases, lease.id, caller.uid, claim.work.as_deref());
             let until = now.saturating_add(seconds.saturating_mul(SECOND));
             let sentence = format!("a claim of user {} waits: {}", lease.uid, judged.verdict.reason);
             outcomes.push(told(view, Step::Waits, &lease, sentence));
-            let waiting = Waiting { lease, number, until, life, caller: caller.clone(), used };
+            let waiting = Waiting { lease, number, until, life, caller: caller.clone(), used, unknown: None };
             view.leases.waiting.insert(waiting.lease.id, waiting);
             None
         }

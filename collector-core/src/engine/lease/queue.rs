@@ -10,6 +10,9 @@ use crate::outcome::Outcome;
 use crate::view::View;
 use crate::view::lease::Waiting;
 
+/// A reading that is late for longer than this does not come.
+const UNKNOWN_NS: u64 = 30_000_000_000;
+
 /// Grants what fits now, in order, and gives up what has waited for too long. With a plan, it also notes who might make room for the
 /// others.
 pub(super) fn serve(view: &mut View, mut plan: Option<&mut Plan>) -> Vec<Outcome> {
@@ -40,6 +43,8 @@ pub(super) fn serve(view: &mut View, mut plan: Option<&mut Plan>) -> Vec<Outcome
             claimed.push(judged.taken);
         } else if late {
             outcomes.extend(grant::give_up(view, id, "there was no room in time"));
+        } else if is_unknown_for_long(view, id, judged.verdict.verdict) {
+            outcomes.extend(grant::give_up(view, id, "it was not known for too long whether there is room"));
         } else if !judged.hopeless && tripped.is_none() && held.is_none() {
             if let (Some(plan), Some(waiting)) = (plan.as_deref_mut(), view.leases.waiting.get(&id)) {
                 plan.wait(view, id, &case(waiting), &judged, &claimed);
@@ -48,4 +53,12 @@ pub(super) fn serve(view: &mut View, mut plan: Option<&mut Plan>) -> Vec<Outcome
         }
     }
     outcomes
+}
+
+/// Whether it has not been known for too long whether there is room for it. It keeps no room from others meanwhile.
+fn is_unknown_for_long(view: &mut View, id: u64, verdict: Decision) -> bool {
+    let now = view.leases.now;
+    let Some(waiting) = view.leases.waiting.get_mut(&id) else { return false };
+    waiting.unknown = (verdict == Decision::Unknown).then(|| waiting.unknown.unwrap_or(now));
+    waiting.unknown.is_some_and(|since| now.saturating_sub(since) >= UNKNOWN_NS)
 }

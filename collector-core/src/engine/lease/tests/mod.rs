@@ -2,6 +2,7 @@
 
 mod card;
 mod evict;
+mod late;
 mod learn;
 mod owner;
 mod restart;
