@@ -221,8 +221,9 @@ fn refused_allocations_are_counted_and_reported() {
     let refused = |memory| exposition.sum(REFUSED, &[("workload", &cgroup.path), ("memory", memory)]);
     assert_eq!((refused("device"), refused("pinned_host")), (2.0, 1.0));
     let pid = cuda.pid();
+    // All of it was recorded before the scrape. A stop takes as long as the kernel to leave the library's functions: half a minute.
     let reported: Vec<_> = agent
-        .stop()
+        .samples()
         .into_iter()
         .filter_map(|sample| match sample.reading {
             collector_core::sample::Reading::Transfer(collector_core::signal::transfer::Reading::Refused(refusal)) => {

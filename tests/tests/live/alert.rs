@@ -183,7 +183,7 @@ fn after_a_kill_of_the_agent_an_alert_that_fires_is_not_sent_twice_and_its_end_i
 #[test]
 fn a_receiver_that_is_down_for_a_while_gets_everything_and_delays_no_other() {
     needs!(is_root(), "loading eBPF programs needs root");
-    const DOWN: Duration = Duration::from_secs(12);
+    const DOWN: Duration = Duration::from_secs(6);
     // The port is reserved, and nobody listens on it.
     let port = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     bind(&port, &"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap()).unwrap();

@@ -53,6 +53,14 @@ fn await_memory(journal: &Path, workload: &str, least: u64) -> Points {
     }
 }
 
+/// Until the agent has read that the cgroup has so much.
+fn await_current(agent: &Agent, cgroup: &Cgroup, least: u64) {
+    let labels = [("workload", cgroup.path.as_str())];
+    agent.scrape_until("the memory", |it| {
+        it.values("headroom_workload_memory_current_bytes", &labels).iter().any(|bytes| *bytes >= least as f64)
+    });
+}
+
 fn most(points: &Points) -> f64 {
     points.max.iter().flatten().copied().fold(0.0, f64::max)
 }
@@ -118,30 +126,29 @@ fn what_is_on_disk_survives_a_kill_and_the_day_goes_on() {
     assert!(most(&first) <= peak(&cgroup) * 1.001, "{first:?} {:?}", cgroup.peak());
     assert_eq!(await_memory(&journal, &cgroup.path, 24 << 20), first, "without an agent");
 
+    // What is left goes to the file at the end, too, and joins what is there of the same quarter.
     let _large = hold(&cgroup, &journal, 48 << 20);
     let agent = start(&journal);
+    await_current(&agent, &cgroup, 72 << 20);
+    agent.stop();
     let later = await_memory(&journal, &cgroup.path, 72 << 20);
     assert!(most(&later) <= peak(&cgroup) * 1.001, "{later:?} {:?}", cgroup.peak());
     assert_eq!((later.times[0], later.kept_from), (first.times[0], first.kept_from));
     assert!(later.min[0] <= first.min[0]);
     // Three hours ago it had more.
     let old = leave(&journal, &cgroup.path, later.times[0] - 12 * Tier::QuarterHour.step());
+    let _more = hold(&cgroup, &journal, 32 << 20);
+    let agent = start(&journal);
+    await_current(&agent, &cgroup, 104 << 20);
     let answers = answers(&agent, &format!("window_seconds=86400&series=memory_bytes&workload={}", cgroup.path));
     for history in &answers {
         let points = &history.series[0];
         assert_eq!((points.tier, points.kept_from, points.times[0]), (Tier::QuarterHour, old, old), "{history:?}");
         // The end of the quarter that is not over is in memory alone.
         let last = points.max.last().copied().flatten().unwrap_or_default();
-        assert!(points.max[0] == Some((1u64 << 30) as f64) && last >= (72 << 20) as f64, "{history:?}");
+        assert!(points.max[0] == Some((1u64 << 30) as f64) && last >= (104 << 20) as f64, "{history:?}");
         assert_eq!((history.missing[0].until, &*history.missing[0].reason), (old, "nothing older is kept"));
     }
-    // What is left goes to the file at the end, too.
-    let _more = hold(&cgroup, &journal, 32 << 20);
-    agent.scrape_until("the memory", |it| {
-        it.values("headroom_workload_memory_current_bytes", &[("workload", &cgroup.path)])
-            .iter()
-            .any(|bytes| *bytes >= (104 << 20) as f64)
-    });
     agent.stop();
     let last = await_memory(&journal, &cgroup.path, 104 << 20);
     assert!(last.times[1..].starts_with(&later.times), "{last:?}");

@@ -86,11 +86,11 @@ fn a_start_on_a_busy_host_loses_nothing_and_raises_no_alert() {
         let end = End(&stop);
         let mut told = Vec::new();
         for start in 0..STARTS {
-            let agent = Agent::start("tick = \"100ms\"\n[kernel]\nmeasure = \"0s\"\n");
+            let agent = Agent::start("tick = \"50ms\"\n[kernel]\nmeasure = \"0s\"\n");
             let deadline = Instant::now() + PATIENCE;
             let ticks = || agent.samples().iter().filter(|sample| sample.reading == Reading::Tick).count();
             while ticks() < TICKS && Instant::now() < deadline {
-                sleep(Duration::from_millis(100));
+                sleep(Duration::from_millis(25));
             }
             let page = agent.scrape();
             let lost =
