@@ -33,15 +33,19 @@ impl Settings {
 }
 
 impl clap::Args for Settings {
+    /// Only once the verb is known: for all verbs together this takes longer than what most of them do.
     fn augment_args(command: Command) -> Command {
-        let file = Arg::new(FILE)
-            .long(FILE)
-            .value_name("FILE")
-            .value_parser(clap::value_parser!(PathBuf))
-            .value_hint(ValueHint::FilePath)
-            .help(format!("TOML file to read [default: {DEFAULT_FILE}, if it exists] [env: {FILE_VARIABLE}]"));
-        let command = command.arg(file.help_heading(HEADING));
-        SETTINGS.iter().filter_map(arg).fold(command, Command::arg)
+        command.defer(|command| {
+            let file = Arg::new(FILE)
+                .long(FILE)
+                .value_name("FILE")
+                .value_parser(clap::value_parser!(PathBuf))
+                .value_hint(ValueHint::FilePath)
+                .help(format!("TOML file to read [default: {DEFAULT_FILE}, if it exists] [env: {FILE_VARIABLE}]"));
+            let command = command.arg(file.help_heading(HEADING));
+            let defaults = Config::default();
+            SETTINGS.iter().filter_map(|setting| arg(setting, &defaults)).fold(command, Command::arg)
+        })
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -65,9 +69,9 @@ impl clap::FromArgMatches for Settings {
 }
 
 /// The flag of a setting, if it has one. clap rejects an invalid value, with exit code 2.
-fn arg(setting: &'static Setting) -> Option<Arg> {
+fn arg(setting: &'static Setting, defaults: &Config) -> Option<Arg> {
     let flag = setting.flag?;
-    let default = match setting.kind.show(&Config::default()) {
+    let default = match setting.kind.show(defaults) {
         Some(default) => format!("[default: {}] ", default.trim_matches('"')),
         None => String::new(),
     };

@@ -6,6 +6,7 @@ mod api;
 mod block;
 mod fault;
 mod gpu;
+mod guard;
 mod history;
 mod idle;
 mod machine;
@@ -41,7 +42,7 @@ static ALLOCATOR: allocation::Counting = allocation::Counting;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench")]
 struct Arguments {
-    /// What to measure: fault, block, ring, idle, scrape, serve, api, page, rule, workloads, history, gpu, transfer, alert, peers;
+    /// What to measure: fault, block, ring, idle, scrape, serve, api, page, rule, workloads, history, gpu, transfer, alert, guard, peers;
     /// and memory, soak and siege, whose rounds are minutes [default: all except these three]
     names: Vec<String>,
     /// Number of measurements [default: each benchmark's own]
@@ -61,7 +62,7 @@ struct Arguments {
 /// Name, default number of rounds, and function of a benchmark.
 type Benchmark = (&'static str, usize, fn(usize) -> Result<Report>);
 
-const BENCHMARKS: [Benchmark; 15] = [
+const BENCHMARKS: [Benchmark; 16] = [
     ("fault", 30, fault::measure),
     ("block", 20, block::measure),
     ("ring", 20, ring::measure),
@@ -76,6 +77,7 @@ const BENCHMARKS: [Benchmark; 15] = [
     ("gpu", 20, gpu::measure),
     ("transfer", 30, transfer::measure),
     ("alert", 500, alert::measure),
+    ("guard", 100, guard::measure),
     ("peers", 10, peers::measure),
 ];
 

@@ -153,10 +153,10 @@ fn try_one(socket: &str, drawn: &Drawn, files: &Scratch) -> Tried {
     if let Some(other) = &mut other {
         alive &= other.told(&format!("take {}", drawn.reserved - drawn.begun)).is_some();
     }
-    // The kernel takes whoever is largest.
-    alive &= holder.told("share 0").is_some();
-    let tenants = [Some(&holder), other.as_ref(), Some(&asks)];
-    let kills: u64 = tenants.into_iter().flatten().map(|tenant| tenant.cgroup.kills()).sum::<u64>() + cgroup.kills();
+    // The kernel takes whoever is largest, also after it has answered.
+    let mut all: Vec<&mut Tenant> = [&mut holder, &mut asks].into_iter().chain(&mut other).collect();
+    alive &= all.iter_mut().all(|tenant| tenant.told("share 0").is_some());
+    let kills = all.iter().map(|tenant| tenant.cgroup.kills()).sum::<u64>() + cgroup.kills();
     assert_eq!(alive, kills == 0, "{drawn}: {kills} kills");
     let word = verdict["verdict"].as_str().unwrap().to_owned();
     Tried { verdict: word, fits: alive, waits, told: verdict["reason"].to_string() }
