@@ -24,7 +24,7 @@ pub struct Args {
 pub fn bench(project: &Project, args: &Args) -> Result<()> {
     setup::ensure(project, Scope::Test)?;
     if let Some(kernel) = &args.vm {
-        let binary = build::compile(project, &build::Args::default())?;
+        let binary = build::compile_with(project, &[PRICE.0])?;
         let machines = vm::prepare(project, &vm::Args::of(kernel))?;
         for (kernel, text) in vm::run_one(&machines, &binary, PRICE, &[])? {
             text.lines().filter(|line| line.contains("times cheaper")).for_each(|line| println!("{kernel}: {line}"));

@@ -38,8 +38,8 @@ pub fn check(project: &Project) -> Result<()> {
 
     project::say(project::STEP, "[6/6] generated docs");
     let docs = || {
-        let mut cargo = project.cargo("test");
-        cargo.args(["--quiet", "--package", "collector", "--lib", "docs"]);
+        let mut cargo = project.cargo_tested("test");
+        cargo.args(["--quiet", "--lib", "docs"]);
         cargo
     };
     // A filter that matches no test would pass.

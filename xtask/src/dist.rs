@@ -56,7 +56,11 @@ pub fn package(project: &Project, build: Build) -> Result<PathBuf> {
     setup::ensure(project, Scope::Build)?;
     page::prepare(project)?;
     let packager = packager(project)?;
-    let binary = build::compile(project, &build::Args { release: build.release })?;
+    let binary = match build.release {
+        true => build::compile(project, &build::Args { release: true })?,
+        // The binary that the tests have.
+        false => build::compile_with(project, &[build::ANY_TEST])?,
+    };
     project::say(project::STEP, "dist: manual page, completions, notices");
     document(&binary)?;
     licence::notices(project, &binary.with_file_name("dist").join(NOTICES))?;

@@ -57,7 +57,7 @@ struct Outcome {
 /// unless kernels are given.
 pub fn test(project: &Project, args: &Args, kernels: &vm::Args, names: &[String]) -> Result<()> {
     setup::ensure(project, Scope::Build)?;
-    let binary = build::compile(project, &build::Args::default())?;
+    let binary = build::compile_with(project, &[TARGET])?;
     let mut environment = vec![("HEADROOM_STAGE_NAMES", names.join(","))];
     environment.extend(args.seed.map(|seed| ("HEADROOM_STAGE_SEED", seed.to_string())));
     let outcomes = match kernels.given() {
@@ -82,8 +82,8 @@ fn here(project: &Project, binary: &Path, environment: &[(&str, String)]) -> Res
     if !project::is_root() {
         bail!("the programs are loaded into the kernel: run this as root");
     }
-    let mut cargo = project.cargo("test");
-    cargo.args(["--package", "collector-tests", "--test", TARGET, "--", "--ignored", "--exact", TEST, "--nocapture"]);
+    let mut cargo = project.cargo_tested("test");
+    cargo.args(["--test", TARGET, "--", "--ignored", "--exact", TEST, "--nocapture"]);
     cargo.env("HEADROOM_BIN", binary).envs(environment.iter().map(|(name, value)| (name, value)));
     let mut child = cargo.stdout(Stdio::piped()).spawn().context("run cargo test")?;
     let output = child.stdout.take().context("its output is piped")?;

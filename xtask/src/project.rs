@@ -16,6 +16,11 @@ pub const NOTE: &str = "\x1b[1;33m";
 /// Style of an error.
 pub const ERROR: &str = "\x1b[1;31m";
 
+/// The packages that have tests. Cargo chooses the features of a dependency for all packages that it builds at once: were these not named
+/// together each time, all that depends on such features would be compiled again and again.
+const TESTED: [&str; 6] =
+    ["collector-common", "collector-core", "collector", "collector-tests", "kubernetes-tests", "xtask"];
+
 #[derive(Debug)]
 pub struct Project {
     /// The workspace's root folder.
@@ -57,6 +62,13 @@ impl Project {
     pub fn cargo(&self, verb: &str) -> Command {
         let mut command = cargo(verb);
         command.current_dir(&self.root);
+        command
+    }
+
+    /// The same for the packages with tests. What is built of them is for the caller to say.
+    pub fn cargo_tested(&self, verb: &str) -> Command {
+        let mut command = self.cargo(verb);
+        TESTED.iter().for_each(|package| _ = command.args(["--package", package]));
         command
     }
 }

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 
@@ -60,8 +61,12 @@ enum Layer {
 const STATIC: &str = "static";
 const LIVE: &str = "live";
 const GPU: &str = "gpu";
+const VM: &str = "vm";
 /// All test targets of `collector-tests`. A target that no layer runs would go unnoticed.
-const TARGETS: [&str; 4] = [STATIC, LIVE, GPU, "vm"];
+const TARGETS: [&str; 4] = [STATIC, LIVE, GPU, VM];
+/// Those of other packages, which need no binary.
+const REPLAY: &str = "replay";
+const MANIFEST: &str = "manifest";
 /// The module of `gpu` that runs on a real GPU with `--hardware`, and with stand-ins otherwise.
 const HARDWARE: &str = "hardware::";
 /// Exists while NVIDIA's kernel module is loaded.
@@ -96,7 +101,7 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
     }
     if args.layer == Some(Layer::Vm) {
         setup::ensure(project, Scope::Build)?;
-        let binary = build::compile(project, &build::Args::default())?;
+        let binary = build::compile_with(project, &[LIVE, GPU, VM])?;
         return vm::test(&vm::prepare(project, &args.vm)?, &binary, &args.filter);
     }
     if args.vm.given() {
@@ -113,34 +118,32 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
             Ok(()) => {}
         }
     }
-    let binary = build::compile(project, &build::Args::default())?;
+    // All at once: then nothing waits for the slowest of each.
+    let binary = build::compile_with(project, targets(args.layer, root))?;
     // Run all of them even if one fails, to report every failure.
     let mut failed = Vec::new();
-    let mut run = |cargo: &mut Command| failed.extend(project::run(environment(cargo, &binary, args.require)).err());
-    let tests = || {
-        let mut cargo = project.cargo("test");
+    let mut run = |cargo: &mut Command| {
+        let begun = Instant::now();
+        failed.extend(project::run(environment(cargo, &binary, args.require)).err());
+        project::say(project::STEP, &format!("test: took {} s", begun.elapsed().as_secs()));
+    };
+    let tests = |targets: &[&str]| {
+        let mut cargo = project.cargo_tested("test");
         cargo.arg("--no-fail-fast");
+        targets.iter().for_each(|target| _ = cargo.args(["--test", target]));
         cargo
     };
 
     if !matches!(args.layer, Some(Layer::Live | Layer::Gpu)) {
         project::say(project::STEP, "test: units");
-        run(tests().arg("--").args(&args.filter));
+        run(tests(&[REPLAY, MANIFEST]).args(["--lib", "--bins", "--"]).args(&args.filter));
         project::say(project::STEP, "test: without the live kernel");
-        let mut cargo = tests();
-        cargo.args(["--package", "collector-tests", "--lib", "--bins", "--test", STATIC]);
-        run(cargo.arg("--").args(&args.filter));
-        project::say(project::STEP, "test: the Kubernetes manifest");
-        run(tests().args(["--package", "kubernetes-tests", "--"]).args(&args.filter));
+        run(tests(&[STATIC]).args(["--", "--test-threads"]).arg(threads().to_string()).args(&args.filter));
     }
     if live && root {
         project::say(project::STEP, "test: the live kernel");
-        let mut cargo = tests();
-        cargo.args(["--package", "collector-tests", "--test", GPU]);
-        if args.layer != Some(Layer::Gpu) {
-            cargo.args(["--test", LIVE]);
-        }
-        run(cargo.args(["--", "--test-threads=1"]).args(&args.filter));
+        let targets = if args.layer == Some(Layer::Gpu) { &[GPU][..] } else { &[GPU, LIVE] };
+        run(tests(targets).args(["--", "--test-threads=1"]).args(&args.filter));
     } else if live {
         let how = "tests of the live kernel need root: sudo --preserve-env env \"PATH=$PATH\" \"HOME=$HOME\" cargo xtask test live";
         if args.require || args.layer == Some(Layer::Live) {
@@ -152,17 +155,28 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
     if args.layer.is_none() && args.filter.is_empty() {
         project::say(project::STEP, "test: other kernels");
         match vm::prepare(project, &vm::Args::default()) {
-            Ok(machines) => {
-                failed.extend(vm::test(&machines, &binary, vm::QUICK).err());
-                for kind in &vm::SPECIAL {
-                    failed.extend(vm::test(&machines.of_kind(kind), &binary, kind.tests).err());
-                }
-            }
+            Ok(machines) => failed.extend(vm::test_quick(&machines, &binary)),
             Err(why) if args.require => failed.push(why.context("other kernels were not tested")),
             Err(why) => project::say(project::NOTE, &format!("skipped: other kernels: {why:#}")),
         }
     }
     failed.into_iter().next().map_or(Ok(()), Err)
+}
+
+/// The targets that a layer needs beside the binary.
+fn targets(layer: Option<Layer>, root: bool) -> &'static [&'static str] {
+    match layer {
+        Some(Layer::Gpu) => &[GPU],
+        Some(Layer::Live) => &[GPU, LIVE],
+        Some(_) => &[REPLAY, MANIFEST, STATIC],
+        None if root => &[REPLAY, MANIFEST, STATIC, GPU, LIVE, VM],
+        None => &[REPLAY, MANIFEST, STATIC],
+    }
+}
+
+/// How many tests run at once that need no kernel of their own: more than there are CPUs, because many wait for a clock or a client.
+fn threads() -> usize {
+    2 * std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Compares with a real GPU, and has the test print what it found.
@@ -181,10 +195,10 @@ fn hardware(project: &Project, args: &Args, root: bool) -> Result<()> {
         bail!("--hardware runs one test and takes no names: {name}");
     }
     setup::ensure(project, Scope::Build)?;
-    let binary = build::compile(project, &build::Args::default())?;
+    let binary = build::compile_with(project, &[GPU])?;
     project::say(project::STEP, "test: a real GPU");
-    let mut cargo = project.cargo("test");
-    cargo.args(["--package", "collector-tests", "--test", GPU, "--", HARDWARE, "--nocapture", "--test-threads=1"]);
+    let mut cargo = project.cargo_tested("test");
+    cargo.args(["--test", GPU, "--", HARDWARE, "--nocapture", "--test-threads=1"]);
     project::run(environment(cargo.args(&args.filter).env("HEADROOM_HARDWARE", "1"), &binary, true))
 }
 

@@ -13,7 +13,7 @@ mod suite;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -24,8 +24,7 @@ use image::Program;
 use kernel::Kernel;
 use machine::Shape;
 use report::{Verdict, Verdicts};
-pub use suite::{QUICK, SPECIAL};
-use suite::{Special, TESTS, within};
+use suite::{QUICK, SPECIAL, Special, TESTS, within};
 
 /// Programs that make and run a machine, and the Debian packages that have them.
 const PROGRAMS: [(&str, &str); 10] = [
@@ -42,8 +41,32 @@ const PROGRAMS: [(&str, &str); 10] = [
 ];
 /// A machine that runs longer is stopped.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
-/// Machines that run at once.
-const AT_ONCE: usize = 2;
+/// Places for machines that run at once, whoever boots them.
+static PLACES: Places = Places { free: Mutex::new(2), given_back: Condvar::new() };
+
+struct Places {
+    free: Mutex<usize>,
+    given_back: Condvar,
+}
+
+/// Gives its place back when dropped.
+struct Place<'a>(&'a Places);
+
+impl Places {
+    fn take(&self) -> Place<'_> {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.given_back.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Place(self)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.given_back.notify_one();
+    }
+}
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
@@ -97,17 +120,14 @@ pub struct Machines<'a> {
 }
 
 impl Machines<'_> {
-    /// Only the kernels of this kind, booted so.
-    pub fn of_kind(&self, kind: &Special) -> Self {
+    /// Only the kernels of this kind, booted so, with a folder of their own.
+    fn of_kind(&self, kind: &Special) -> Result<Self> {
         let Machines { project, folder, kernels, _lock, .. } = self;
         let kernels = kernels.iter().filter(|kernel| kind.kernels.contains(&&*kernel.name)).cloned().collect();
-        Machines {
-            project,
-            folder: folder.clone(),
-            kernels,
-            shape: Shape { parameters: kind.parameter.to_owned(), nodes: kind.nodes },
-            _lock: _lock.clone(),
-        }
+        let folder = folder.join(kind.name);
+        std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        let shape = Shape { parameters: kind.parameter.to_owned(), nodes: kind.nodes };
+        Ok(Machines { project, folder, kernels, shape, _lock: _lock.clone() })
     }
 }
 
@@ -127,6 +147,18 @@ pub fn prepare<'a>(project: &'a Project, args: &Args) -> Result<Machines<'a>> {
     let kernels = kernels(args, &folder)?;
     let shape = Shape { parameters: args.parameters.join(" "), nodes: args.nodes };
     Ok(Machines { project, folder, kernels, shape, _lock: Arc::new(lock) })
+}
+
+/// Boots each kernel with the quick tests, and machines of each special kind with theirs. Returns what failed.
+pub fn test_quick(machines: &Machines<'_>, binary: &Path) -> Vec<anyhow::Error> {
+    std::thread::scope(|scope| {
+        let quick = scope.spawn(|| test(machines, binary, QUICK));
+        let special = |kind| scope.spawn(move || test(&machines.of_kind(kind)?, binary, kind.tests));
+        let all: Vec<_> = std::iter::once(quick).chain(SPECIAL.iter().map(special)).collect();
+        let joined =
+            all.into_iter().map(|one| one.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread panicked"))));
+        joined.filter_map(Result::err).collect()
+    })
 }
 
 /// Boots each kernel, and prints which tests passed where. `binary` is the built `headroom`; `filter` selects tests as in
@@ -184,14 +216,16 @@ fn on_each<T: Send>(
         loop {
             let next = queue.lock().map_err(|_| anyhow::anyhow!("the thread of another machine panicked"))?.next();
             let Some((index, kernel)) = next else { return Ok(()) };
+            let place = PLACES.take();
             let booted = image::archive(folder, kernel)
                 .and_then(|it| machine::run(folder, kernel, &machines.shape, &disk, &it, LIMIT));
+            drop(place);
             let result = read(kernel, &booted.with_context(|| format!("boot {}", kernel.name))?);
             done.lock().map_err(|_| anyhow::anyhow!("the thread of another machine panicked"))?.push((index, result));
         }
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        let threads: Vec<_> = kernels.iter().map(|_| scope.spawn(work)).collect();
         threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?)
     })?;
     let mut done = done.into_inner().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
@@ -284,8 +318,8 @@ pub fn ensure(folder: &Path, programs: &[(&str, &'static str)]) -> Result<()> {
 
 /// Builds the test targets, and the programs that they call.
 fn build(project: &Project) -> Result<(BTreeMap<String, PathBuf>, Vec<PathBuf>)> {
-    let mut cargo = project.cargo("test");
-    cargo.args(["--package", "collector-tests", "--no-run", "--message-format=json-render-diagnostics"]);
+    let mut cargo = project.cargo_tested("test");
+    cargo.args(["--no-run", "--message-format=json-render-diagnostics"]);
     for (target, _) in TESTS {
         cargo.args(["--test", target]);
     }

@@ -48,6 +48,8 @@ pub const QUICK: &[&str] = &[
 ];
 /// Tests that `cargo xtask test` also runs in machines of one kind.
 pub struct Special {
+    /// That of its folder.
+    pub name: &'static str,
     pub kernels: &'static [&'static str],
     /// On the kernel's command line.
     pub parameter: &'static str,
@@ -58,6 +60,7 @@ pub struct Special {
 
 pub const SPECIAL: [Special; 3] = [
     Special {
+        name: "cpus",
         // What depends on CPUs that could be there must stay small. From 6.9 on this can only lower the number that the firmware
         // names.
         kernels: &["6.1"],
@@ -66,6 +69,7 @@ pub const SPECIAL: [Special; 3] = [
         tests: &["slot::cgroups_that_come_later_have_slots_of_their_own"],
     },
     Special {
+        name: "lockdown",
         kernels: &["6.12", "7.2"],
         parameter: "lockdown=confidentiality",
         nodes: 1,
@@ -75,6 +79,7 @@ pub const SPECIAL: [Special; 3] = [
         ],
     },
     Special {
+        name: "nodes",
         kernels: &["6.12"],
         parameter: "",
         nodes: 2,
