@@ -98,7 +98,8 @@ fn network(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Found {
         return line.unknown(why);
     };
     let Some(speed) = interface.speed() else {
-        return line.unknown(format!("the speed of {device}: its driver does not say, as most of virtual machines"));
+        return line
+            .never_known(format!("the speed of {device}: its driver does not say, as most of virtual machines"));
     };
     let [Some(received), Some(sent)] = interface.rates() else {
         return line.unknown(format!("how busy {device} is: it was not read twice yet"));
