@@ -56,7 +56,7 @@ struct Bench {
 fn target(name: &str, url: &str, ca: Option<&Path>) -> Target {
     let post = Post::new(url.parse().unwrap(), TIMEOUT, ca).unwrap();
     let protocol = Protocol::Webhook(post, "hush".to_owned().into());
-    Target { name: name.to_owned(), severity: Severity::Info, protocol }
+    Target { name: name.to_owned(), severity: Severity::Info, evictions: false, protocol }
 }
 
 impl Bench {
@@ -330,7 +330,7 @@ fn a_full_disk_delays_no_alert() {
 fn file_target(path: &Path) -> Target {
     let sink = config::sink::FileSink { path: path.to_owned(), ..config::sink::FileSink::default() };
     let protocol = Protocol::File(Lines::new(&sink).unwrap());
-    Target { name: "file".to_owned(), severity: Severity::Info, protocol }
+    Target { name: "file".to_owned(), severity: Severity::Info, evictions: false, protocol }
 }
 
 /// The numbers of the alerts in these files, in the order of the lines.
