@@ -131,8 +131,7 @@ fn every_counter_map_has_rows_of_the_size_in_the_catalogue() {
     for counters in SIGNALS.iter().flat_map(|signal| signal.counters).chain([&lost::COUNTERS]) {
         match counters.key {
             Key::Slot => assert!(!object.maps.contains_key(counters.map), "map {}", counters.map),
-            Key::Index => check(counters.map, bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8 * counters.words),
-            Key::Device => check(counters.map, bpf_map_type::BPF_MAP_TYPE_ARRAY, 4, 8 * counters.words),
+            Key::Index | Key::Device => check(counters.map, bpf_map_type::BPF_MAP_TYPE_ARRAY, 4, 8 * counters.words),
         }
     }
     check(block::NUMBERS, bpf_map_type::BPF_MAP_TYPE_HASH, 8, 4);
