@@ -100,7 +100,13 @@ pub fn work(wants: &Wants, line: &[String]) -> Option<Work> {
     started.script.iter().for_each(|script| put(&mut settings, script));
     let interprets = Path::new(program).file_name().is_some_and(|name| is_interpreter(&name.to_string_lossy()));
     let (mut models, mut model_name, mut script) = (Vec::new(), None, None);
-    let mut rest = arguments.iter().take(ARGUMENTS).peekable();
+    if let [flag, module, ..] = arguments
+        && interprets
+        && flag == "-m"
+    {
+        script = Some(module.clone());
+    }
+    let mut rest = arguments.iter().take(ARGUMENTS);
     while let Some(argument) = rest.next() {
         let (flag, value) = match argument.split_once('=') {
             Some((flag, value)) if flag.starts_with('-') => (flag, Some(value)),
@@ -118,10 +124,15 @@ pub fn work(wants: &Wants, line: &[String]) -> Option<Work> {
             continue;
         }
         put(&mut settings, argument.as_bytes());
-        // What an interpreter runs is as much the program as itself.
-        if interprets && script.is_none() && !argument.starts_with('-') {
+        // What an interpreter runs is as much the program as itself. Only a file is one: the value of a flag may be code, which nobody
+        // else is to read.
+        if interprets
+            && script.is_none()
+            && !argument.starts_with('-')
+            && let Some(head) = head(Path::new(argument))
+        {
+            put(&mut settings, &head);
             script = Some(last(argument));
-            head(Path::new(argument)).iter().for_each(|head| put(&mut settings, head));
         }
     }
     rest.chain(arguments.iter().skip(ARGUMENTS)).for_each(|argument| put(&mut settings, argument.as_bytes()));
@@ -339,6 +350,9 @@ mod tests {
         let named = of(&["sh", &script, "--batch", "8"]).unwrap();
         assert_eq!((named.executable, named.names), (direct.executable, vec!["sh".to_owned()]));
         assert!(named.name.starts_with("sh train.py #"), "{}", named.name);
+        let code = of(&["sh", "-c", "echo secret"]).unwrap();
+        assert!(code.name.starts_with("sh #"), "{}", code.name);
+        assert!(of(&["sh", "-m", "a.b", "x"]).unwrap().name.starts_with("sh a.b #"));
         let port = |port: &str| of(&[&script, "--port", port]).unwrap();
         assert!(!port("1").is_same(&port("2")), "of a program that is not known every argument counts");
         fs::write(&script, "#!/usr/bin/env sh\nfalse\n").unwrap();

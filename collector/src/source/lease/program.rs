@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use collector_core::learn::File;
 use collector_core::lease::{Owner, Use};
+use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, makedev, statx};
 
 use super::place::{Places, read};
 use crate::source::text::{fields, lines, number};
@@ -31,7 +31,7 @@ pub fn look(places: &Places, owner: &Owner, used: &Use) -> Programs {
     };
     let process = |pid: &u32| places.process(*pid);
     // Whoever is confined, as the agent usually is, may not follow the link.
-    let executable = |pid: &u32| file(&process(pid).join("exe"));
+    let executable = |pid: &u32| known(&process(pid).join("exe"));
     let name = |pid: &u32| {
         let text = read(&process(pid).join("comm"))?;
         Some(String::from_utf8_lossy(lines(&text).next()?).into_owned()).filter(|name| !name.is_empty())
@@ -44,10 +44,22 @@ pub fn look(places: &Places, owner: &Owner, used: &Use) -> Programs {
 
 /// A regular file as its filesystem knows it, wherever links lead.
 pub fn file(path: &Path) -> Option<File> {
-    let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    told(path, AtFlags::empty())
+}
+
+/// The same as last known on this host: a filesystem of a user's, or of a server that is gone, is not asked, so it holds up nobody.
+fn known(path: &Path) -> Option<File> {
+    told(path, AtFlags::STATX_DONT_SYNC)
+}
+
+fn told(path: &Path, flags: AtFlags) -> Option<File> {
+    let found = statx(CWD, path, flags, StatxFlags::BASIC_STATS).ok()?;
+    let regular = FileType::from_raw_mode(found.stx_mode.into()) == FileType::RegularFile;
     // Before 1970 it is a large number: another one all the same.
-    let modified = found.mtime().wrapping_mul(1_000_000_000).wrapping_add(found.mtime_nsec());
-    Some(File { device: found.dev(), inode: found.ino(), size: found.size(), modified: modified as u64 })
+    let seconds = found.stx_mtime.tv_sec.wrapping_mul(1_000_000_000);
+    let modified = seconds.wrapping_add(found.stx_mtime.tv_nsec.into()) as u64;
+    let device = makedev(found.stx_dev_major, found.stx_dev_minor);
+    regular.then_some(File { device, inode: found.stx_ino, size: found.stx_size, modified })
 }
 
 /// Processes of a cgroup and of those below it.
@@ -68,6 +80,7 @@ fn members(directory: &Path) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt as _;
 
     #[test]
     fn a_process_has_the_executable_and_the_name_that_it_was_started_with() {
@@ -81,5 +94,8 @@ mod tests {
         let own = own.file_name().unwrap().to_str().unwrap();
         assert_eq!(found.names, [&own[..own.len().min(15)]]);
         assert_eq!(file(Path::new("/proc/self")), None, "a folder is no executable");
+        let (exe, path) = (std::fs::metadata(std::env::current_exe().unwrap()).unwrap(), found.executables[0]);
+        assert_eq!((path.device, path.inode, path.size), (exe.dev(), exe.ino(), exe.len()));
+        assert_eq!(path.modified, exe.mtime() as u64 * 1_000_000_000 + exe.mtime_nsec() as u64);
     }
 }
