@@ -135,15 +135,7 @@ fn what_is_reserved_and_who_waits_is_shown_as_it_changes() {
     page.until_shown(&["Reservations", "Nothing is reserved.", "level "]);
     let granted = reserve(&["--memory", "64M", "--unit", HOSTILE, "--for", "1h"]).output().unwrap();
     let id = String::from_utf8(granted.stdout).unwrap().trim().to_owned();
-    page.until_shown(&[
-        "Granted",
-        "host memory",
-        "64.0 MiB",
-        "slot load",
-        "1 place",
-        &format!("process {pid}, user 0"),
-        HOSTILE,
-    ]);
+    page.until_shown(&["Granted", "host memory", "64.0 MiB", "slot load", "1 place"]);
     // A slot that nobody configured has one place.
     let mut waits = Killed(reserve(&["--memory", "32M", "--wait", "5m", "--priority", "high"]).spawn().unwrap());
     page.until_shown(&["Waiting, the next first", "32.0 MiB", "high"]);
