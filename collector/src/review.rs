@@ -42,7 +42,7 @@ impl Review {
         Ok(Review {
             targets,
             level: config.level.limits(),
-            leases: config.admission.limits(&config.guard),
+            leases: config.admission.limits(config.guard.starts),
             high,
             warnings,
             notes: effective.notes.clone(),

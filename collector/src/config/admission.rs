@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use collector_core::lease::Limits;
 
-use super::section::Guard;
-
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub struct Admission {
@@ -50,14 +48,15 @@ impl Default for Admission {
 }
 
 impl Admission {
-    pub fn limits(&self, guard: &Guard) -> Limits {
+    /// `starts`: of one unit a minute, by the guard's settings.
+    pub fn limits(&self, starts: usize) -> Limits {
         Limits {
             start_ns: u64::try_from(self.start_timeout.as_nanos()).unwrap_or(u64::MAX),
             learn_ns: u64::try_from(self.learn_after.as_nanos()).unwrap_or(u64::MAX),
             leases: self.user_reservations,
             waiting: self.user_waiting,
             share: self.user_share as u64,
-            starts: u32::try_from(guard.starts).unwrap_or(u32::MAX),
+            starts: u32::try_from(starts).unwrap_or(u32::MAX),
             within: self.within_limits,
             evict_ns: u64::try_from(self.eviction_timeout.as_nanos()).unwrap_or(u64::MAX),
             evict_least: self.eviction_least,
@@ -75,9 +74,9 @@ mod tests {
     #[test]
     fn the_limits_are_those_of_the_settings() {
         let Config { admission, guard, .. } = Config::default();
-        assert_eq!(admission.limits(&guard), Limits::default());
+        assert_eq!(admission.limits(guard.starts), Limits::default());
         let admission = Admission { slots: BTreeMap::from([("a".to_owned(), 3)]), user_share: 7, ..admission };
-        let limits = admission.limits(&Guard { starts: 5, ..guard });
+        let limits = admission.limits(5);
         assert_eq!((limits.slots["a"], limits.share, limits.starts), (3, 7, 5));
     }
 }
