@@ -50,12 +50,12 @@ fn limits_apply_at_a_reload_and_contradictions_are_said() {
     assert!(!agent.log().contains("needs a restart"), "{}", agent.log());
 
     reload(&format!("level.memory_limit = 0.01\nguard.starts = 3\n{before}"));
-    agent.await_log(&["level.memory_limit is 1 %", "the level is 4 before it warns"]);
+    agent.await_log(&["level.memory_limit is 1.0 %", "the level is 4 before it warns"]);
     // The next tick has the level.
     agent.settle();
     let level = verb(&agent, &["level", "--exit-code"]);
     assert_eq!(code(&level), Some(14), "{level:?}");
-    assert!(String::from_utf8_lossy(&level.stdout).contains("of the limit of 1 %"), "{level:?}");
+    assert!(String::from_utf8_lossy(&level.stdout).contains("of the limit of 1.0 %"), "{level:?}");
     // What was granted stays, although there is one place again.
     let held = verb(&agent, &["reservations", "--json"]);
     let held: serde_json::Value = serde_json::from_slice(&held.stdout).unwrap();

@@ -107,7 +107,7 @@ fn a_help_has_a_verbs_options_and_settings_are_one_step_away() {
 fn a_verb_says_sentences_on_stderr_also_to_a_program() {
     let nowhere = scratch();
     let socket = nowhere.join("none").display().to_string();
-    let output = headroom(&["status", "--socket", &socket, "--json"], &[]);
+    let output = headroom(&["level", "--socket", &socket, "--json"], &[]);
     let said = err(&output);
     assert!(said.lines().all(|line| line.starts_with("headroom: ")), "{said}");
     assert!(said.contains("no agent answers at"), "{said}");
