@@ -162,7 +162,7 @@ macro_rules! fold {
                         outcomes.extend(changes.into_iter().map(|change| Outcome::Level(Box::new(change))));
                         outcomes.extend(history.map(|quarter| Outcome::History(Box::new(quarter))));
                         let leases = lease::tick(view, time);
-                        start::count(view, &leases);
+                        start::count(view, None, &leases);
                         outcomes.extend(leases);
                         view.starts.tick(time, view.level.host.level, view.leases.held.values());
                     }
@@ -208,11 +208,11 @@ macro_rules! fold {
                     })*
                     Reading::Request(request) => {
                         outcomes = lease::request(view, time, request);
-                        start::count(view, &outcomes);
+                        start::count(view, Some(request), &outcomes);
                     }
                     Reading::Lease(kept) => {
                         outcomes = lease::kept(view, time, kept);
-                        start::count(view, &outcomes);
+                        start::count(view, None, &outcomes);
                     }
                     Reading::Level(limits) => view.level.limit(limits),
                     // Handled with the alerts.

@@ -1,6 +1,6 @@
 //! Counts starts: what was granted after which wait, and what was refused for what. Decides nothing.
 
-use crate::lease::{Body, Decision, Step, Verdict};
+use crate::lease::{Asked, Body, Decision, Request, Step, Verdict};
 use crate::outcome::Outcome;
 use crate::tier::rare::REFUSED;
 use crate::view::View;
@@ -8,16 +8,27 @@ use crate::view::View;
 /// The answer to a claim that does not fit.
 const REFUSAL: u16 = 409;
 
-pub(super) fn count(view: &mut View, outcomes: &[Outcome]) {
+/// `request`: what these are outcomes of, if it is one.
+pub(super) fn count(view: &mut View, request: Option<&Request>, outcomes: &[Outcome]) {
     for outcome in outcomes {
         match outcome {
-            Outcome::Lease(change) if change.step == Step::Granted => {
+            Outcome::Lease(change) if matches!(change.step, Step::Granted | Step::Waits) => {
                 let lease = &change.lease;
-                view.starts.granted(lease.granted.unwrap_or(lease.asked).saturating_sub(lease.asked));
+                if let Some(key) = &lease.key {
+                    view.starts.came_back(lease.uid, key);
+                }
+                if change.step == Step::Granted {
+                    view.starts.granted(lease.granted.unwrap_or(lease.asked).saturating_sub(lease.asked));
+                }
             }
             Outcome::Answer(answer) if answer.status == REFUSAL => {
                 if let Body::Refused { verdict: Some(verdict), .. } = &answer.body {
-                    view.starts.refused(what(verdict));
+                    let of = request.filter(|request| request.number == answer.number);
+                    let claim = of.and_then(|request| match &request.asked {
+                        Asked::Claim { claim, .. } => Some((request.caller.uid, claim.key.as_deref()?)),
+                        _ => None,
+                    });
+                    view.starts.refused(what(verdict), claim);
                 }
             }
             _ => {}

@@ -1,7 +1,7 @@
 //! What the history on disk does not have yet of starts: how many were granted after which wait, refused for what, how long the host had
 //! each level, and how much was reserved at most. Bounded: a few kinds of counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::lease::Lease;
 use crate::level::Level;
@@ -12,6 +12,8 @@ use crate::tier::rare::wait;
 /// nanoseconds.
 const STRIDE_NS: u64 = 10_000_000_000;
 const SECOND: u64 = 1_000_000_000;
+/// Refused claims that may come back.
+const REMEMBERED: usize = 64;
 
 #[derive(Clone, Debug, Default)]
 pub struct Starts {
@@ -21,6 +23,8 @@ pub struct Starts {
     parts: BTreeMap<Option<u8>, u64>,
     /// The last tick.
     last: Option<u64>,
+    /// Claims that were refused last, with what for: a client that waits asks first what is short.
+    last_refused: VecDeque<(u32, String, &'static str)>,
 }
 
 impl Starts {
@@ -28,8 +32,28 @@ impl Starts {
         self.count(Rare::Granted(wait::bucket(waited_ns)), 1);
     }
 
-    pub(crate) fn refused(&mut self, what: &'static str) {
+    /// `claim`: the user and the key of the claim, if it has one.
+    pub(crate) fn refused(&mut self, what: &'static str, claim: Option<(u32, &str)>) {
         self.count(Rare::Refused(what), 1);
+        if let Some((uid, key)) = claim {
+            self.last_refused.push_back((uid, key.to_owned(), what));
+            if self.last_refused.len() > REMEMBERED {
+                self.last_refused.pop_front();
+            }
+        }
+    }
+
+    /// A claim that was refused at once came back to wait, or was granted: it was no refusal.
+    pub(crate) fn came_back(&mut self, uid: u32, key: &str) {
+        let Some(at) = self.last_refused.iter().position(|(of, known, _)| *of == uid && known == key) else { return };
+        if let Some((.., what)) = self.last_refused.remove(at)
+            && let Some(count) = self.counts.get_mut(&Rare::Refused(what))
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.counts.remove(&Rare::Refused(what));
+            }
+        }
     }
 
     /// At a tick: the level since the one before, and what is reserved now.
@@ -104,7 +128,11 @@ mod tests {
         starts.granted(0);
         starts.granted(0);
         starts.granted(3 * SECOND);
-        starts.refused("VRAM");
+        starts.refused("VRAM", Some((7, "a")));
+        starts.refused("disk", Some((7, "b")));
+        starts.came_back(8, "b");
+        starts.came_back(7, "b");
+        starts.came_back(7, "b");
         let counts: Vec<_> = starts.uncounted().map(|(_, count)| count).collect();
         assert_eq!(counts, [2, 1, 1]);
         starts.forget();
