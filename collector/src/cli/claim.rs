@@ -151,6 +151,15 @@ pub fn release(client: &Client, id: u64) -> Result<()> {
     send(client, Method::DELETE, &format!("{RESERVATIONS}/{id}"), None::<&()>).map(drop)
 }
 
+/// Releases a lease that may have ended with its owner before.
+pub fn give_back(client: &Client, id: u64) -> Result<()> {
+    let answer = client.send(Method::DELETE, &path(&format!("{RESERVATIONS}/{id}")), None, TIMEOUT)?;
+    match answer.status.is_success() || answer.status == StatusCode::NOT_FOUND {
+        true => Ok(()),
+        false => Err(anyhow!("{}", said(&answer))),
+    }
+}
+
 /// Says that what a lease holds is in use.
 pub fn touch(client: &Client, id: u64) -> Result<()> {
     send(client, Method::POST, &format!("{RESERVATIONS}/{id}/touch"), None::<&()>).map(drop)

@@ -84,7 +84,7 @@ pub fn run(args: &WaitArgs) -> Result<(), Failure> {
     match claimed {
         Claimed::Granted(granted) => {
             // It ends with this process, too.
-            if let Err(error) = claim::release(&client, granted.id) {
+            if let Err(error) = claim::give_back(&client, granted.id) {
                 say(format_args!("could not release the lease: {error:#}"));
             }
             match granted.verdict.verdict {

@@ -50,7 +50,7 @@ pub const CASES: &[Case] = cases! {
     reserve_shell: "the same in a shell script",
     reserve_delegate: "the same with `Delegate=yes`",
     reserve_other: "the same with `User=`",
-    reserve_empty: "a unit without processes keeps its lease for half a minute",
+    reserve_empty: "a unit that stays active without a process has no cgroup, and no lease",
     reserve_user_unit: "the same in a unit of a user's manager",
     wait_unit: "`ExecStartPre=headroom wait`: without room the unit does not start",
     breaker: "a unit with `Restart=always` that fails three times is refused its next start",

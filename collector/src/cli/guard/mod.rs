@@ -216,7 +216,7 @@ impl Guard<'_> {
         }
         let lease = match claimed {
             Claimed::Granted(granted) if args.strict && granted.verdict.verdict == Decision::Tight => {
-                let _ = claim::release(self.client, granted.id);
+                let _ = claim::give_back(self.client, granted.id);
                 return Err(refusal(Exit::Late, &granted.verdict));
             }
             Claimed::Granted(granted) => Some(granted),

@@ -85,7 +85,7 @@ pub fn run(
             let report = Ended { unit: unit.to_owned(), cause, reservation: Some(lease.id) };
             told(note, "report how it ended", claim::ended(client, &report));
         }
-        told(note, "release the lease", claim::release(client, lease.id));
+        told(note, "release the lease", claim::give_back(client, lease.id));
     }
     ended
 }

@@ -146,6 +146,21 @@ fn an_agent_with_other_pids_is_told_none() {
 }
 
 #[test]
+fn a_lease_that_ended_with_its_owner_is_released() {
+    let problem = |status: u16| json!({ "type": "about:blank", "title": "t", "status": status, "detail": "no lease" });
+    for (status, says) in [(404, false), (403, true)] {
+        let agent = Agent::start(move |request, _| match request.line.as_str() {
+            CLAIM => granted(request),
+            RELEASE => Some((status, problem(status))),
+            _ => Some((200, json!({}))),
+        });
+        let output = at(&agent.socket(), "guard", &["--memory", "1G", "true"]).output().unwrap();
+        assert_eq!(code(&output), 0, "{}", err(&output));
+        assert_eq!(err(&output).contains("could not release"), says, "{status}: {}", err(&output));
+    }
+}
+
+#[test]
 fn how_a_command_ended_is_reported_by_its_cause() {
     for (script, expected) in [
         ("exit 0", json!({ "unit": "sh", "reservation": 7 })),
