@@ -178,7 +178,7 @@ fn line(view: &View, case: &Case<'_>, room: &Room<'_>, need: u64, claimed: &[Cla
         || claimed.iter().filter_map(|one| Some((one, one.vram.get(room.number).copied().filter(|it| *it > 0)?)));
     let mut found = found.compared(available, room.most, here().map(|(one, amount)| (amount, one.left)));
     if case.told && found.line.short > 0 {
-        tell(view, room, &mut found, here);
+        tell(view, case, room, &mut found, here);
     }
     if found.line.short == 0
         && let Some(starting) = room.starting
@@ -196,7 +196,7 @@ fn line(view: &View, case: &Case<'_>, room: &Room<'_>, need: u64, claimed: &[Cla
 }
 
 /// Who holds it, and what would make room.
-fn tell<'a, I>(view: &View, room: &Room<'_>, found: &mut Found, here: impl Fn() -> I)
+fn tell<'a, I>(view: &View, case: &Case<'_>, room: &Room<'_>, found: &mut Found, here: impl Fn() -> I)
 where
     I: Iterator<Item = (&'a Claimed, u64)>,
 {
@@ -223,7 +223,7 @@ where
         let spent = lease.spent.vram.get(room.number).copied().unwrap_or(0);
         spent.saturating_add(lease.unspent_vram(room.number))
     };
-    let asked = way::evictable(view, &found.line, on);
+    let asked = way::evictable(view, case, &found.line, on);
     // What its owner can be asked for is not told twice.
     let twice = |way: &Way| way.kind == WayKind::Reservation && asked.iter().any(|other| other.id == way.id);
     ways.retain(|way| way.as_ref().is_some_and(|way| !twice(way)));

@@ -51,7 +51,7 @@ pub(super) fn memory(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Vec<F
             line.line.holders = holders(view, least.path.as_deref(), scoped(least));
             line.room = match line.hopeless {
                 true => vec![way::total(smallest.path.as_deref().unwrap_or("this host"), smallest.most)],
-                false => room(view, &line.line, scoped(least), least),
+                false => room(view, case, &line.line, scoped(least), least),
             };
         }
         hard_fits = line.line.short == 0;
@@ -152,13 +152,19 @@ fn users(view: &View, path: Option<&str>, of: impl Fn(&Workload) -> u64) -> Vec<
 }
 
 /// What would make room for so much: what owners can be asked for, what is kept and not used, and less in use.
-fn room<'a>(view: &View, line: &Line, claimed: impl Iterator<Item = &'a Claimed>, least: &Bound) -> Vec<Way> {
+fn room<'a>(
+    view: &View,
+    case: &Case<'_>,
+    line: &Line,
+    claimed: impl Iterator<Item = &'a Claimed>,
+    least: &Bound,
+) -> Vec<Way> {
     let inside = |lease: &Lease| {
         let path = crate::view::lease::place(lease);
         least.path.as_deref().is_none_or(|above| path.is_some_and(|path| contains(above, path)))
     };
     let has = |lease: &Lease| if inside(lease) { lease.spent.hard.saturating_add(lease.unspent_host()[0]) } else { 0 };
-    let mut room = way::evictable(view, line, has);
+    let mut room = way::evictable(view, case, line, has);
     let mut kept = room.iter().filter_map(|way| way.amount).fold(0_u64, u64::saturating_add);
     for one in claimed
         .filter(|one| one.hard > 0 && !room.iter().any(|way| way.id.is_some() && way.id == one.id))

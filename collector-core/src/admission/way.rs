@@ -1,6 +1,6 @@
 //! What would make room: each with its amount, and where that comes from. Nothing here says that it fits then; that is asked again.
 
-use super::{Claimed, SOON_NS, amount_of};
+use super::{Case, Claimed, SOON_NS, amount_of};
 use crate::amount;
 use crate::lease::{Lease, Line, Way, WayKind, WayOrigin};
 use crate::statistic::gpu::Statistic::Utilization;
@@ -33,10 +33,11 @@ pub(super) fn reserved(one: &Claimed, amount: u64, line: &Line) -> Option<Way> {
     Some(Way { kind, origin, sentence, amount: Some(amount), id: Some(id), ends_in_seconds: ends, workload: None })
 }
 
-/// Leases whose owners can be asked to give up what they have and what they keep; `of` says how much that is. Those that were not used
-/// for longest come first.
-pub(super) fn evictable(view: &View, line: &Line, of: impl Fn(&Lease) -> u64) -> Vec<Way> {
-    let mut all: Vec<&Lease> = view.leases.held.values().filter(|lease| lease.evictable && lease.is_held()).collect();
+/// Leases whose owners this case may ask to give up what they have and what they keep; `of` says how much that is. Those that were not
+/// used for longest come first.
+pub(super) fn evictable(view: &View, case: &Case<'_>, line: &Line, of: impl Fn(&Lease) -> u64) -> Vec<Way> {
+    let may = |lease: &&Lease| lease.evictable && lease.is_held() && may_ask(case, lease);
+    let mut all: Vec<&Lease> = view.leases.held.values().filter(may).collect();
     all.sort_by_key(|lease| (lease.touched, lease.id));
     let way = |lease: &Lease| {
         let amount = Some(of(lease)).filter(|amount| *amount > 0)?;
@@ -52,6 +53,11 @@ pub(super) fn evictable(view: &View, line: &Line, of: impl Fn(&Lease) -> u64) ->
         Some(Way { kind, origin, sentence, amount: Some(amount), workload: Some(workload), id, ends_in_seconds: None })
     };
     all.into_iter().filter_map(way).collect()
+}
+
+/// Less important work of the same user, and what root marked for anybody who is as important.
+fn may_ask(case: &Case<'_>, lease: &Lease) -> bool {
+    lease.uid == case.caller.uid && lease.priority < case.priority || lease.anyone && lease.priority <= case.priority
 }
 
 /// Memory of a GPU that a workload holds; `alone`: nobody else holds any. The driver says how busy a GPU is, and not who makes it so.

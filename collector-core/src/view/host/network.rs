@@ -124,7 +124,7 @@ impl Network {
 fn growth(before: &Values, now: &Values) -> Traffic {
     TRAFFIC.map(|statistic: Statistic| {
         let (before, now) = (before.get(statistic).unwrap_or(0), now.get(statistic).unwrap_or(0));
-        now.checked_sub(before).unwrap_or(0)
+        now.saturating_sub(before)
     })
 }
 

@@ -121,15 +121,22 @@ fn what_would_make_room_on_a_gpu_has_an_amount_and_an_origin() {
 fn a_gpu_that_was_not_named_may_have_room_and_who_can_be_asked_comes_first() {
     let mut world = world();
     card(&mut world, "0", 0, ID, Some(0));
-    let cached = world.claim(0, Claim { evictable: true, gpus: vec!["0".into()], ..now(vram(70 * GIB)) });
+    let priority = Priority::Low;
+    let cached = world.claim(0, Claim { evictable: true, priority, gpus: vec!["0".into()], ..now(vram(70 * GIB)) });
     let id = world.granted(cached).id;
     world.ask(caller(0), Asked::Settled { id });
     card(&mut world, "1", 10, ID, Some(50));
     let ask = crate::lease::Ask { need: vram(50 * GIB), gpus: vec!["0".into()], ..Default::default() };
     let number = world.ask(caller(0), Asked::Admit(ask));
     let Body::Verdict(no) = &world.answers[&number].body else { panic!() };
-    assert_eq!(kinds(&no.room), [(WayKind::OtherGpu, Some(87)), (WayKind::Evictable, Some(70))]);
-    assert_eq!(no.room[1].id, Some(id), "{no:?}");
+    assert_eq!(kinds(&no.room), [(WayKind::Evictable, None), (WayKind::OtherGpu, Some(87))], "{no:?}");
+    // Nobody asks another user's owner, nor one of the same importance.
+    for (uid, priority) in [(7, Priority::Normal), (0, Priority::Low)] {
+        let ask = crate::lease::Ask { need: vram(50 * GIB), gpus: vec!["0".into()], priority, ..Default::default() };
+        let number = world.ask(caller(uid), Asked::Admit(ask));
+        let Body::Verdict(no) = &world.answers[&number].body else { panic!() };
+        assert!(no.room.iter().all(|way| way.kind != WayKind::Evictable), "{uid}: {no:?}");
+    }
 }
 
 #[test]
