@@ -35,6 +35,7 @@ pub struct Entry {
 }
 
 /// What is to be kept for a restart, or no more.
+#[allow(clippy::large_enum_variant, reason = "the outcome that has it is boxed")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
