@@ -188,7 +188,8 @@ mod tests {
         let page = of(counts());
         for part in [
             "110 claims granted, 100 of them after a wait: half within",
-            "6 refused. Reserved at most: 7.00 GiB of VRAM, 3 reservations.",
+            "6 refused. Reserved at most:",
+            "7.00 GiB of VRAM, 3 reservations.",
             "2 moderate",
             "held back although there was room",
         ] {

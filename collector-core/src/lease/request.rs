@@ -22,6 +22,8 @@ pub struct Caller {
     pub uid: u32,
     /// Root, or the agent itself: no share binds it.
     pub privileged: bool,
+    /// It may see what is of others: privileged, or of the group that may.
+    pub all: bool,
     /// It may ask for more than the usual priority.
     pub high: bool,
     /// The memory cgroup that the work will be in: the owner's, or the caller's own.

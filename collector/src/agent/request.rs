@@ -66,10 +66,11 @@ impl Intake {
         *lock(&self.high) = high;
     }
 
-    fn caller(&self, uid: u32) -> Caller {
+    fn caller(&self, client: &Client) -> Caller {
+        let uid = client.uid;
         let privileged = uid == 0 || uid == self.own;
         let high = privileged || lock(&self.high).contains(&uid);
-        Caller { uid, privileged, high, ..Caller::default() }
+        Caller { uid, privileged, high, all: client.all, ..Caller::default() }
     }
 
     /// An owner that the caller may name, its cgroup, and how old it is, in nanoseconds.
@@ -148,7 +149,7 @@ impl Intake {
 
 impl Requests for Intake {
     fn prepare(&self, client: &Client, wanted: Wanted) -> Result<Request, Problem> {
-        let caller = self.caller(client.uid);
+        let caller = self.caller(client);
         let rates = if matches!(wanted, Wanted::Release(_)) { &self.releases } else { &self.rates };
         if !caller.privileged && !lock(rates).allows(&client.uid.to_string(), clock::unix_ns()) {
             return Err(Problem::new(429, format!("user {} asks too often", client.uid)));
@@ -189,7 +190,8 @@ impl Requests for Intake {
 
     fn withdraw(&self, uid: u32, number: u64) {
         let asked = Asked::Withdraw { number };
-        let request = Request { number: self.next.fetch_add(1, Ordering::Relaxed), caller: self.caller(uid), asked };
+        let caller = Caller { uid, privileged: uid == 0 || uid == self.own, ..Caller::default() };
+        let request = Request { number: self.next.fetch_add(1, Ordering::Relaxed), caller, asked };
         let _ = self.sender.send(Incoming { request, answer: None });
     }
 }

@@ -2,9 +2,9 @@
 
 use std::ffi::OsString;
 
-use clap::{Arg, Command};
+use clap::Command;
 
-use super::settings::{FILE, HEADING};
+use super::settings::{has_settings, hidden};
 
 /// Shows the settings, too.
 const ALL: &str = "--help-all";
@@ -25,8 +25,7 @@ pub fn asked(command: Command, mut arguments: Vec<OsString>) -> (Command, Vec<Os
 
 /// A verb whose help leaves out settings; they are flags all the same.
 fn short(verb: Command) -> Command {
-    let is_setting = |arg: &Arg| arg.get_help_heading() == Some(HEADING) && arg.get_id() != FILE;
-    if !verb.get_arguments().any(is_setting) {
+    if !has_settings(&verb) {
         return verb;
     }
     let name = verb.get_name().to_owned();
@@ -35,9 +34,7 @@ fn short(verb: Command) -> Command {
         Some(after) => format!("{more}\n\n{after}"),
         None => more,
     };
-    verb.mut_args(|arg| if is_setting(&arg) { arg.hide(true) } else { arg })
-        .after_help(after.clone())
-        .after_long_help(after)
+    verb.defer(hidden).after_help(after.clone()).after_long_help(after)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::config::setting::{SETTINGS, Setting};
 use crate::config::value::Value;
 use crate::exit::{Exit, Failure};
 
-pub const FILE: &str = "config";
+const FILE: &str = "config";
 /// The heading of these flags in a help text.
 pub const HEADING: &str = "Settings";
 
@@ -33,19 +33,15 @@ impl Settings {
 }
 
 impl clap::Args for Settings {
-    /// Only once the verb is known: for all verbs together this takes longer than what most of them do.
     fn augment_args(command: Command) -> Command {
-        command.defer(|command| {
-            let file = Arg::new(FILE)
-                .long(FILE)
-                .value_name("FILE")
-                .value_parser(clap::value_parser!(PathBuf))
-                .value_hint(ValueHint::FilePath)
-                .help(format!("TOML file to read [default: {DEFAULT_FILE}, if it exists] [env: {FILE_VARIABLE}]"));
-            let command = command.arg(file.help_heading(HEADING));
-            let defaults = Config::default();
-            SETTINGS.iter().filter_map(|setting| arg(setting, &defaults)).fold(command, Command::arg)
-        })
+        let file = Arg::new(FILE)
+            .long(FILE)
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(PathBuf))
+            .value_hint(ValueHint::FilePath)
+            .help(format!("TOML file to read [default: {DEFAULT_FILE}, if it exists] [env: {FILE_VARIABLE}]"));
+        // Only once the verb is known: for all verbs together this takes longer than what most of them do.
+        command.arg(file.help_heading(HEADING)).defer(shown)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -66,6 +62,24 @@ impl clap::FromArgMatches for Settings {
         self.flags = SETTINGS.iter().filter_map(given).collect();
         Ok(())
     }
+}
+
+/// Whether a verb takes settings, of which its own arguments show only the file so far.
+pub fn has_settings(verb: &Command) -> bool {
+    verb.get_arguments().any(|arg| arg.get_id() == FILE)
+}
+
+/// Adds the flags of all settings.
+fn shown(verb: Command) -> Command {
+    let defaults = Config::default();
+    SETTINGS.iter().filter_map(|setting| arg(setting, &defaults)).fold(verb, Command::arg)
+}
+
+/// Adds them too, and the help text leaves them out.
+pub fn hidden(verb: Command) -> Command {
+    let defaults = Config::default();
+    let flags = SETTINGS.iter().filter_map(|setting| arg(setting, &defaults));
+    flags.fold(verb, |verb, flag| verb.arg(flag.hide(true)))
 }
 
 /// The flag of a setting, if it has one. clap rejects an invalid value, with exit code 2.

@@ -19,7 +19,7 @@ impl Numbers {
         Numbers(name.bytes().fold(seed, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)))
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -27,7 +27,7 @@ impl Numbers {
     }
 
     pub fn between(&mut self, low: f64, high: f64) -> f64 {
-        low + (high - low) * (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        low + (high - low) * (self.number() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
@@ -49,7 +49,7 @@ impl Scale {
         let most = if own_machine() { 56.0 } else { 96.0 };
         let size = numbers.between(most / 2.0 * MIB as f64, most * MIB as f64) as u64 & !4095;
         let (time, rate) = (numbers.between(0.95, 1.15), numbers.between(0.85, 1.15));
-        let id = (0..4).map(|_| format!("{:016x}", numbers.next())).collect();
+        let id = (0..4).map(|_| format!("{:016x}", numbers.number())).collect();
         Scale { size, time, rate, id }
     }
 
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn numbers_follow_from_the_seed_and_differ_between_scenarios() {
-        let draw = |seed, name| Numbers::new(seed, name).next();
+        let draw = |seed, name| Numbers::new(seed, name).number();
         assert_eq!(draw(1, "a"), draw(1, "a"));
         assert!(draw(1, "a") != draw(2, "a") && draw(1, "a") != draw(1, "b"));
         let scale = Scale::draw(&mut Numbers::new(7, "a"));

@@ -124,9 +124,15 @@ pub(super) fn over(view: &mut View, caller: &Caller, ended: &Ended) -> Vec<Outco
 
 /// What was learned of the caller's own work; of all for root.
 pub(super) fn list(view: &View, caller: &Caller) -> (u16, Body) {
-    (200, Body::Learned(Learned::of(view.leases.learned.of(own(caller)))))
+    (200, Body::Learned(Learned::of(view.leases.learned.of(seen(caller)))))
 }
 
+/// Whose entries the caller sees; None: everybody's.
+fn seen(caller: &Caller) -> Option<u32> {
+    (!caller.privileged && !caller.all).then_some(caller.uid)
+}
+
+/// Whose it may remove; None: everybody's.
 fn own(caller: &Caller) -> Option<u32> {
     (!caller.privileged).then_some(caller.uid)
 }

@@ -233,8 +233,14 @@ pub(super) fn tell(view: &View, case: &Case<'_>, judged: &mut Judged, claimed: &
         let id = id(at);
         way(id, format!("reservation {id} can be given up: its owner is asked once a claim waits for that (--wait)"))
     });
-    let ways: Vec<Way> = open.chain(ask).take(NAMED).collect();
+    let mut ways: Vec<Way> = open.chain(ask).take(NAMED).collect();
     let verdict: &mut Verdict = &mut judged.verdict;
+    for way in &mut ways {
+        let known = |other: &&Way| other.kind == WayKind::Evictable && other.id == way.id;
+        if let Some(Way { amount, workload, .. }) = verdict.room.iter().find(known) {
+            (way.amount, way.workload) = (*amount, workload.clone());
+        }
+    }
     // What can be had is said once.
     verdict.room.retain(|way| way.kind != WayKind::Evictable || ways.iter().all(|other| other.id != way.id));
     verdict.room.splice(0..0, ways);

@@ -150,6 +150,11 @@ fn it_is_listed_and_forgotten_by_its_own_user_and_by_root_and_kept_for_a_restart
     assert_eq!(world.learned(7, Asked::Learned), [(3, 1, GIB), (1, 1, GIB)]);
     assert_eq!(world.learned(8, Asked::Learned), [(2, 1, GIB)]);
     assert_eq!(world.learned(0, Asked::Learned).len(), 3);
+    let member = Caller { all: true, ..caller(9) };
+    let listed = world.ask(member.clone(), Asked::Learned);
+    assert!(matches!(&world.answers[&listed].body, Body::Learned(learned) if learned.learned.len() == 3));
+    world.ask(member, Asked::Forget { id: None });
+    assert_eq!(world.learned(0, Asked::Learned).len(), 3, "whoever sees them does not own them");
     let refused = world.ask(caller(8), Asked::Forget { id: Some(1) });
     assert_eq!(world.refused(refused).0, 404);
     for entry in world.engine.view().leases.learned.of(None) {

@@ -129,7 +129,7 @@ fn a_gpu_that_was_not_named_may_have_room_and_who_can_be_asked_comes_first() {
     let ask = crate::lease::Ask { need: vram(50 * GIB), gpus: vec!["0".into()], ..Default::default() };
     let number = world.ask(caller(0), Asked::Admit(ask));
     let Body::Verdict(no) = &world.answers[&number].body else { panic!() };
-    assert_eq!(kinds(&no.room), [(WayKind::Evictable, None), (WayKind::OtherGpu, Some(87))], "{no:?}");
+    assert_eq!(kinds(&no.room), [(WayKind::Evictable, Some(70)), (WayKind::OtherGpu, Some(87))], "{no:?}");
     // Nobody asks another user's owner, nor one of the same importance.
     for (uid, priority) in [(7, Priority::Normal), (0, Priority::Low)] {
         let ask = crate::lease::Ask { need: vram(50 * GIB), gpus: vec!["0".into()], priority, ..Default::default() };
