@@ -46,8 +46,8 @@ struct Ring {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
     Event(Arc<Event>),
-    /// Nothing yet.
-    None,
+    /// Nothing yet up to this id.
+    None(u64),
     /// Something that is not kept any more.
     Gone,
 }
@@ -102,7 +102,8 @@ impl Events {
         }
         let place = ring.kept.partition_point(|event| event.id <= id);
         let mut seen = ring.kept.range(place..).filter(|event| event.uid.is_none_or(|uid| viewer.sees(uid)));
-        seen.next().map_or(Next::None, |event| Next::Event(event.clone()))
+        let newest = ring.kept.back().map_or(ring.gone, |event| event.id).max(id);
+        seen.next().map_or(Next::None(newest), |event| Next::Event(event.clone()))
     }
 
     /// The id of the newest that is not kept any more: what follows it is.
@@ -128,7 +129,7 @@ mod tests {
     fn next(events: &Events, id: u64) -> Option<u64> {
         match events.after(id, Viewer::Stranger) {
             Next::Event(event) => Some(event.id),
-            Next::None => None,
+            Next::None(_) => None,
             Next::Gone => panic!("gone"),
         }
     }
@@ -136,7 +137,7 @@ mod tests {
     #[test]
     fn what_follows_an_event_is_known_for_the_last_thousand() {
         let events = Events::default();
-        assert_eq!(events.after(0, Viewer::All), Next::None);
+        assert_eq!(events.after(0, Viewer::All), Next::None(0));
         add(&events, (10..).step_by(10).take(KEPT + 5));
         assert_eq!(events.gone(), 50);
         assert_eq!([next(&events, 50), next(&events, 55), next(&events, 60)], [Some(60), Some(60), Some(70)]);
@@ -161,7 +162,7 @@ mod tests {
     fn an_incident_comes_in_short_and_what_is_before_the_start_is_gone() {
         let events = Events::default();
         events.begin(7);
-        assert_eq!([6, 7].map(|id| events.after(id, Viewer::All)), [Next::Gone, Next::None]);
+        assert_eq!([6, 7].map(|id| events.after(id, Viewer::All)), [Next::Gone, Next::None(7)]);
         events.add(8, &Outcome::Incident(Box::new(incident("i-1"))));
         let Next::Event(event) = events.after(7, Viewer::Stranger) else { panic!("one") };
         let line: IncidentLine = serde_json::from_str(&event.data).unwrap();

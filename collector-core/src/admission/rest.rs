@@ -97,6 +97,9 @@ fn network(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Found {
         };
         return line.unknown(why);
     };
+    if interface.is_down() {
+        return line.unknown(format!("what {device} can carry: it has no link"));
+    }
     let Some(speed) = interface.speed() else {
         return line
             .never_known(format!("the speed of {device}: its driver does not say, as most of virtual machines"));

@@ -103,10 +103,14 @@ pub fn taught(need: &Need, entry: &Entry, declared: &[String]) -> (Need, Lesson)
     taught.upper_bound &= taught.parts.iter().any(|part| part.origin == Origin::Estimated);
     let learned = resources.iter().any(|line| line.counts == Origin::Learned);
     // What was not known of an amount is in what was measured.
-    let measured = taught.parts.iter().filter(|part| part.origin == Origin::Learned).cloned().collect();
+    let of_gpu = |part: &&Part| matches!(part.resource, Resource::Vram { .. });
+    let estimated = taught.parts.iter().filter(of_gpu).any(|part| part.origin != Origin::Learned);
+    // What is not known of GPUs may be about one that was not measured.
+    let counts = |part: &&Part| part.origin == Origin::Learned && !(estimated && of_gpu(part));
+    let measured = taught.parts.iter().filter(counts).cloned().collect();
     remark::retain(&mut taught.not_known, &Need { parts: measured, ..Need::default() });
-    // Of a program that is not known nobody said more than that.
-    if learned && need.unknown {
+    // Of a program that is not known nobody said more than that. It may need a GPU that was not looked at.
+    if learned && need.unknown && (entry.peaks.cards || !entry.peaks.vram.is_empty()) {
         taught.not_known.clear();
         taught.unknown = false;
     }
@@ -252,7 +256,11 @@ mod tests {
     #[test]
     fn what_nobody_knows_is_what_was_learned() {
         let unknown = Need::unknown("a: not known");
-        let (taught, lesson) = taught(&unknown, &entry(1, GIB, GIB), &[]);
+        let partly = super::taught(&unknown, &entry(1, GIB, GIB), &[]).0;
+        assert!(partly.unknown && partly.total().host_hard > GIB, "nobody looked at the GPUs");
+        let mut entry_ = entry(1, GIB, GIB);
+        entry_.peaks.cards = true;
+        let (taught, lesson) = taught(&unknown, &entry_, &[]);
         assert_eq!((taught.missing(), taught.total().host_hard), (Vec::new(), GIB + GIB / 100 * 20));
         assert_eq!(lesson.resources[0].expected, None);
         let nothing = super::taught(&unknown, &entry(1, 0, 0), &[]).0;

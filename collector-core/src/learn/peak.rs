@@ -33,6 +33,9 @@ pub struct Peaks {
     /// Memory of each GPU, in the order of the work's own.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub vram: BTreeMap<u32, Peak>,
+    /// All GPUs were looked at, and what it held of each was known: it needs no other.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cards: bool,
 }
 
 impl Peak {
@@ -64,6 +67,7 @@ impl Peaks {
         self.soft = self.soft.max(other.soft);
         self.pinned = self.pinned.max(other.pinned);
         self.cgroup = self.cgroup.max(other.cgroup);
+        self.cards |= other.cards;
         for (own, peak) in &other.vram {
             if self.vram.contains_key(own) || self.vram.len() < GPUS {
                 self.vram.entry(*own).or_default().join(*peak);

@@ -49,6 +49,8 @@ pub struct Measured {
     pub settled: bool,
     /// Whether other leases have the same owner.
     pub mixed: bool,
+    /// Whether it is known what the owner has of each GPU here.
+    pub cards: bool,
 }
 
 impl Run {
@@ -85,6 +87,11 @@ impl Run {
         self.any
     }
 
+    /// Its owner had memory before: what is measured is only what came to that.
+    pub fn had_more(&mut self) {
+        self.mixed = true;
+    }
+
     /// The OOM killer ended it: what it had is less than what it needed.
     pub fn kill(&mut self) {
         self.killed = true;
@@ -106,8 +113,13 @@ impl Run {
 
     pub fn measure(&mut self, now: u64, measured: &Measured) {
         let Some(since) = self.since else { return };
-        let Measured { hard, soft, vram, settled, mixed } = measured;
+        let Measured { hard, soft, vram, settled, mixed, cards } = measured;
         self.mixed |= *mixed;
+        // What another work uses is no peak of this one, also after it counted.
+        if self.mixed {
+            return;
+        }
+        self.peaks.cards |= self.any && *cards;
         if *settled && self.settled.is_none() {
             self.settled = Some(now.saturating_sub(since));
         }

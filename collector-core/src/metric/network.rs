@@ -6,6 +6,7 @@ use super::row::{Detail, Emit, Kind, Metric, Unit, Value, WORKLOAD, workload_and
 use crate::statistic::network::Statistic::{self, *};
 use crate::view::View;
 use crate::view::host::network::Interface;
+use crate::view::workload::Workload;
 
 const DEVICE: &[&str] = &["device"];
 const DIRECTION: &[&str] = &["device", "direction"];
@@ -148,12 +149,15 @@ pub const WORKLOAD_INFO: Metric = Metric {
     labels: COUNTED_FOR,
     needs: &[],
     read: |view, emit| {
+        // A workload may have several namespaces.
+        let mut told = std::collections::BTreeSet::new();
         for namespace in view.host.network.namespaces.values() {
             let mut known: Vec<_> = namespace.cgroups.iter().filter_map(|id| view.workloads.of(*id)).collect();
             let Some(first) = known.first().copied() else { continue };
             known.sort_by(|one, other| one.name.cmp(&other.name));
             known.dedup_by(|one, other| one.name == other.name);
-            for workload in known.into_iter().filter(|workload| workload.is_shown()) {
+            let is_new = |workload: &&Workload| told.insert((workload.name.clone(), first.name.clone()));
+            for workload in known.into_iter().filter(|workload| workload.is_shown()).filter(is_new) {
                 let [name, namespace, pod, container] = workload.labels();
                 emit.info(&[name, namespace, pod, container, &first.name])?;
             }

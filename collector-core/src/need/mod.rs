@@ -169,6 +169,13 @@ impl Need {
         Need { not_known: vec![Remark::both(why)], unknown: true, ..Need::default() }
     }
 
+    /// What an agent has to know: without sentences that may quote arguments, which may be secret.
+    pub fn for_agent(mut self) -> Need {
+        self.assumptions.clear();
+        self.not_considered.clear();
+        self
+    }
+
     pub fn add(&mut self, part: Part) {
         if part.amount > 0 {
             self.parts.push(part);

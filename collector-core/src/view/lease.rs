@@ -1,11 +1,11 @@
 //! Leases that are held, and claims that wait. What is granted when, and to whom, is decided in the engine.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::workload::{OTHER, Workloads};
-use crate::learn::{Book, Run};
+use crate::learn::{Book, Run, Work};
 use crate::lease::{Caller, Decision, Lease, Limits, Owner, Priority, Spent, Use};
 
 /// A clock that was set forward, or an agent that slept, ends no lease: at most this much passes between two samples, in
@@ -23,6 +23,8 @@ pub struct Leases {
     pub runs: BTreeMap<u64, Run>,
     /// What was learned of it. Shared: a snapshot copies none of it.
     pub learned: Arc<Book>,
+    /// Work of leases that ended last, by lease and user.
+    pub(crate) over: VecDeque<(u64, u32, Work)>,
     /// Claims that waited when the agent last ran, by user and key, with when they were made.
     pub(crate) places: BTreeMap<(u32, String), u64>,
     /// Until when those may come back.

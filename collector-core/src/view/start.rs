@@ -9,8 +9,8 @@ use crate::tier::Rare;
 use crate::tier::rare::wait;
 
 /// A clock that was set forward, or an agent that slept, makes no level last: at most this much passes between two ticks, in
-/// nanoseconds.
-const STRIDE_NS: u64 = 10_000_000_000;
+/// nanoseconds. Twice the longest tick that can be set.
+const STRIDE_NS: u64 = 120_000_000_000;
 const SECOND: u64 = 1_000_000_000;
 /// Refused claims that may come back.
 const REMEMBERED: usize = 64;
@@ -110,15 +110,15 @@ mod tests {
             (600, Some(Level::Normal)),
             (1200, Some(Level::Normal)),
             (3200, None),
-            (900_000, Some(Level::Critical)),
+            (7_200_000, Some(Level::Critical)),
         ] {
             starts.tick(ms * 1_000_000, level, none());
         }
         let counts: Vec<_> = starts.uncounted().collect();
-        assert_eq!(counts, [(Rare::Level(None), 2), (Rare::Level(Some(0)), 1), (Rare::Level(Some(4)), 10)]);
+        assert_eq!(counts, [(Rare::Level(None), 2), (Rare::Level(Some(0)), 1), (Rare::Level(Some(4)), 120)]);
         starts.forget();
         // A fifth of a second is left of before.
-        starts.tick(900_800 * 1_000_000, Some(Level::Normal), none());
+        starts.tick(7_200_800 * 1_000_000, Some(Level::Normal), none());
         assert_eq!(starts.uncounted().collect::<Vec<_>>(), [(Rare::Level(Some(0)), 1)]);
     }
 

@@ -117,10 +117,12 @@ fn needs_restart(before: &Effective, now: &Effective) -> Vec<String> {
         let sinks = &effective.config.sink;
         let sinks =
             sinks.webhook.iter().zip(std::iter::repeat(0)).chain(sinks.alertmanager.iter().zip(std::iter::repeat(1)));
-        let posts = sinks.map(|(sink, kind)| (kind, sink.value.name(), sink.value.severity.clone()));
+        let posts =
+            sinks.map(|(sink, kind)| (kind, sink.value.name(), sink.value.severity.clone(), sink.value.evictions));
         posts.collect::<Vec<_>>()
     };
-    let names = (receivers(before) != receivers(now)).then(|| "names and severities of receivers".to_owned());
+    let names =
+        (receivers(before) != receivers(now)).then(|| "names, severities and evictions of receivers".to_owned());
     let files =
         |effective: &Effective| effective.config.sink.file.iter().map(|sink| sink.value.clone()).collect::<Vec<_>>();
     let files = (files(before) != files(now)).then(|| "sink.file".to_owned());
@@ -155,7 +157,7 @@ mod tests {
             "tick = \"2s\"\nhost = \"b\"\n{}",
             hook("http://a.example.com/").replace("hook\"", "other\"")
         ));
-        assert_eq!(needs_restart(&first, &other), ["tick", "host", "names and severities of receivers"]);
+        assert_eq!(needs_restart(&first, &other), ["tick", "host", "names, severities and evictions of receivers"]);
         let lines = read(&format!("tick = \"1s\"\n{}[[sink.file]]\npath = \"/a\"\n", hook("http://a.example.com/")));
         assert_eq!(needs_restart(&first, &lines), ["sink.file"]);
         fs::remove_file(file).unwrap();

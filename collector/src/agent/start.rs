@@ -97,7 +97,7 @@ fn group(config: &Config) -> Option<u32> {
 pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure> {
     let config = &effective.config;
     let access = access(config)?;
-    let review = Review::of(effective, &access).map_err(|error| Failure::new(Exit::Config, error))?;
+    let review = Review::of(effective, &access).map_err(|error| Failure::new(wrong(&error), error))?;
     review.log();
     let Review { targets, leases, high, .. } = review;
     let started = clock::unix_ns();
@@ -218,6 +218,15 @@ fn own_user(config: &Config) -> Option<User> {
         tracing::warn!("the agent stays root: {why}");
         None
     })
+}
+
+/// A file that a setting names may come later, such as a secret or a mount: a service manager tries that again, and a mistake in the
+/// configuration not.
+fn wrong(error: &anyhow::Error) -> Exit {
+    let absent = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    };
+    if error.chain().any(absent) { Exit::Failure } else { Exit::Config }
 }
 
 /// Access control of the endpoint.

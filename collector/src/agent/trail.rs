@@ -11,7 +11,7 @@ use collector_core::rate::{Bucket, Rates};
 const OF_USER: Bucket = Bucket::new(1.0, 40.0);
 const OF_ALL: Bucket = Bucket::new(20.0, 200.0);
 /// What users are asked to give up has a share of its own, because somebody waits for it.
-const ASKED: Bucket = Bucket::new(2.0, 48.0);
+const ASKED: Bucket = Bucket::new(8.0, 256.0);
 /// How often sums are told, in nanoseconds, and of how many users.
 const INTERVAL_NS: u64 = 60_000_000_000;
 const USERS: usize = 256;

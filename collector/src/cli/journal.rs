@@ -87,7 +87,7 @@ pub struct IncidentsArgs {
   Print new events as they happen:
     headroom events --follow
   Let a cached model go when its room is wanted:
-    headroom events --follow --kind eviction --exec '[ $EVENT_STATE != asked ] || ./unload && headroom release $EVENT_RESERVATION'
+    headroom events --follow --kind eviction --exec '[ $EVENT_STATE != asked ] || { ./unload && headroom release $EVENT_RESERVATION; }'
   Select every slow IO, for a script:
     headroom events --json --limit 100000 | jq 'select(.slow_io)'
 ")]
@@ -139,14 +139,15 @@ pub fn alerts(args: &AlertsArgs, config: &Config) -> Result<(), Failure> {
     let (reader, pick) = (open(config)?, &args.pick);
     let wants = |alert: &Alert| pick.wants(alert.labels.get("workload").map(String::as_str));
     if !args.all {
-        let from = pick.from();
         let mut firing = reader.firing()?;
-        firing.retain(|alert| alert.fired >= from && wants(alert));
+        // What fires now happens now, whenever it began.
+        firing.retain(wants);
         firing.drain(..firing.len().saturating_sub(pick.limit));
         if args.json {
             return print(&json(&firing)?);
         }
         return match firing.is_empty() {
+            true if pick.workload.is_some() => print("no alert of such a workload fires\n"),
             true => print("no alert fires\n"),
             false => print(&firing.iter().map(|alert| line(alert, alert.started, pick)).collect::<String>()),
         };
@@ -185,11 +186,12 @@ pub fn events(args: &EventsArgs, config: &Config) -> Result<(), Failure> {
     let (mut reader, pick) = (open(config)?, &args.pick);
     let from = pick.from();
     let wants = |event: &Event| event.time >= from && pick.wants(event.what.values().find_map(workload));
+    // Before the first look: what is written during it comes later.
+    let mut last = reader.last_id()?;
     let mut events = reader.events_where(from, pick.limit, wants)?;
     if events.is_empty() && !args.follow {
         return print(if args.json { "" } else { "no event is recorded\n" });
     }
-    let mut last = reader.last_id()?;
     loop {
         for event in &events {
             last = last.max(event.id);

@@ -20,7 +20,7 @@ use crate::exit::{Exit, Failure};
 /// While something runs under headroom guard or a reservation that names its command, the agent measures what it uses. Once it has
 /// started, and was measured for admission.learn_after (60 s), it counts; the next time headroom admit, reserve, wait and guard take the
 /// most that was measured, and a margin, in place of an estimate, unless that is less than half of it. What you declare stands. Only
-/// runs of the same executable, model and settings count, and only your own; root sees those of all users.
+/// runs of the same executable, model and settings count, and only your own; root and members of the setting `group` see those of all users.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
   What was learned:

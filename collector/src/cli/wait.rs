@@ -8,7 +8,7 @@ use collector_core::lease::{Claim, Decision, Priority};
 
 use super::claim::{self, Claimed};
 use super::guard::{NoAgent, duration, key, refusal, say, without_agent};
-use super::need::{Own, Wants};
+use super::need::{Environment, Own, Wants};
 use super::settings::Settings;
 use super::work::need_and_work;
 use crate::client::Client;
@@ -71,6 +71,7 @@ pub fn run(args: &WaitArgs) -> Result<(), Failure> {
         need,
         priority: args.priority,
         unit: args.unit.clone(),
+        gpus: Environment::of(&args.command).gpus(),
         key: Some(key("wait")),
         work,
         ..Claim::default()

@@ -52,7 +52,7 @@ const ELSEWHERE: [&str; 17] = [
 ];
 
 /// What of the environment can change how much is needed: variables whose names begin so.
-const ENVIRONMENT: [&str; 12] = [
+const ENVIRONMENT: [&str; 18] = [
     "LLAMA_ARG_",
     "GGML_",
     "VLLM_",
@@ -60,6 +60,12 @@ const ENVIRONMENT: [&str; 12] = [
     "SGL_",
     "OLLAMA_",
     "PYTORCH_",
+    "CUDA_",
+    "JAX_",
+    "MALLOC_",
+    "NCCL_",
+    "TF_",
+    "XLA_",
     "TORCH_",
     "OMP_NUM_THREADS",
     "PYTHONPATH",
@@ -69,7 +75,7 @@ const ENVIRONMENT: [&str; 12] = [
 const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 
 /// The need of a command or a model, and which work it is. What nobody knows of a program may have been learned: then the need is unknown,
-/// and the agent says more.
+/// and the agent says more. For the agent alone: without assumptions.
 pub fn need_and_work(
     wants: &Wants,
     line: &[String],
@@ -84,7 +90,7 @@ pub fn need_and_work(
         },
         need => need?,
     };
-    Ok((need, work))
+    Ok((need.for_agent(), work))
 }
 
 /// The work of a command line; none if it starts no program that can be found, such as a model that is named alone.
@@ -140,7 +146,7 @@ pub fn work(wants: &Wants, line: &[String]) -> Option<Work> {
         // It may find its files by where it is started.
         put(&mut settings, env::current_dir().unwrap_or_default().as_os_str().as_bytes());
     }
-    environment(assignments).iter().for_each(|variable| put(&mut settings, variable));
+    environment(assignments, engine.is_none()).iter().for_each(|variable| put(&mut settings, variable));
     let settings = hexadecimal(settings);
     let model = (!models.is_empty()).then(|| {
         models.sort();
@@ -252,18 +258,22 @@ fn head(path: &Path) -> Option<Vec<u8>> {
 }
 
 /// What of the environment matters, in order. GPUs count by their number alone.
-fn environment(assignments: &[String]) -> BTreeSet<Vec<u8>> {
+fn environment(assignments: &[String], every: bool) -> BTreeSet<Vec<u8>> {
     let inherited = env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
     let own = assignments.iter().filter(|text| text.contains('=')).map(|text| text.clone().into_bytes());
-    let matters = |variable: Vec<u8>| {
+    let matters = |(variable, every): (Vec<u8>, bool)| {
         let name = variable.split(|byte| *byte == b'=').next().unwrap_or_default();
         if name == VISIBLE.as_bytes() {
             let count = variable.iter().filter(|byte| **byte == b',').count();
             return Some(format!("{VISIBLE} {count}").into_bytes());
         }
-        ENVIRONMENT.iter().any(|begin| name.starts_with(begin.as_bytes())).then_some(variable)
+        (every || ENVIRONMENT.iter().any(|begin| name.starts_with(begin.as_bytes()))).then_some(variable)
     };
-    inherited.chain(own).filter_map(matters).collect()
+    inherited
+        .map(|variable| (variable, false))
+        .chain(own.map(|variable| (variable, every)))
+        .filter_map(matters)
+        .collect()
 }
 
 /// Each with its length, so that no two lists of texts are one.
@@ -359,7 +369,7 @@ mod tests {
         assert!(!of(&[&script, "--batch", "8"]).unwrap().is_same(&direct));
         let again = of(&["sh", &script, "--batch", "8"]).unwrap();
         assert_ne!(again.settings, of(&["env", "VLLM_X=1", "sh", &script, "--batch", "8"]).unwrap().settings);
-        assert_eq!(again.settings, of(&["env", "TERM=x", "sh", &script, "--batch", "8"]).unwrap().settings);
+        assert_ne!(again.settings, of(&["env", "TERM=x", "sh", &script, "--batch", "8"]).unwrap().settings);
     }
 
     #[test]

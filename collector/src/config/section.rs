@@ -37,7 +37,7 @@ pub struct Config {
     pub lock: PathBuf,
     /// The user that a root agent becomes once it has started; empty: it stays root.
     pub user: String,
-    /// The group whose members see what belongs to others; empty: none.
+    /// The group whose members see what belongs to others; if there is none of this name, nobody.
     pub group: String,
     /// The agent's own `oom_score_adj`.
     pub oom_score_adj: i32,

@@ -94,7 +94,11 @@ impl Evictions {
             let body = webhook::evictions(&self.host, &timely);
             let (post, secret) = lock(&self.target).clone();
             let why = match post.json(body.clone(), &webhook::signatures(&secret, now, &body)).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    let late = batch.len() - timely.len();
+                    queue.lost.fetch_add(late as u64, Ordering::Relaxed);
+                    return Ok(());
+                }
                 Err(Failure::Refused(why)) => return Err(why),
                 Err(Failure::Later(why)) => why,
             };

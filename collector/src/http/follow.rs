@@ -163,7 +163,8 @@ async fn follow(
                 continue;
             }
             Next::Gone => return true,
-            Next::None => {}
+            // What it may not see is passed over, too.
+            Next::None(newest) => cursor = newest,
         }
         tokio::select! {
             biased;

@@ -15,7 +15,7 @@ export function Level({ level }: { level: LevelLine }) {
   const known = level.level !== undefined;
   return (
     <span class={`badge ${known ? (GRADES[level.level ?? 0] ?? "critical") : "moderate"}`}>
-      level {known ? `${level.level} ${level.name ?? ""}` : `not known, ${level.at_least} or higher`}
+      level {known ? `${level.level} ${level.name ?? ""}` : level.at_least > 0 ? `not known, ${level.at_least} or higher` : "not known"}
     </span>
   );
 }

@@ -39,7 +39,7 @@ export function Reserved({ world }: { world: World }) {
           title="Waiting, the next first"
           heads={["Workload", "Resource", "Wanted", "Priority", "Waits for", "Unit", "Owner"]}
           rows={waiting.flatMap((one) =>
-            one.resources.map((part, at) => [
+            parts(one).map((part, at) => [
               at === 0 ? <Named name={one.workload} /> : "",
               named(part),
               amount(part, part.amount),
@@ -55,7 +55,7 @@ export function Reserved({ world }: { world: World }) {
 /** A row for each resource; what is true of all stands in the first. */
 function rows(one: Reservation): ComponentChildren[][] {
   const ends = one.ends_in_seconds === undefined ? "with its owner" : span(one.ends_in_seconds);
-  return one.resources.map((part, at) => [
+  return parts(one).map((part, at) => [
     at === 0 ? <Named name={one.workload} /> : "",
     named(part),
     amount(part, part.amount),
@@ -65,6 +65,11 @@ function rows(one: Reservation): ComponentChildren[][] {
       ? [state(one), priority(one), span(one.age_seconds), ends, one.unit, owner(one), count(one.id)]
       : ["", "", "", "", "", "", ""]),
   ]);
+}
+
+/** One that keeps nothing free has a row all the same. */
+function parts(one: Reservation): ReservationPart[] {
+  return one.resources.length > 0 ? one.resources : [{ resource: "nothing", amount: 0 }];
 }
 
 function state(one: Reservation): string {

@@ -42,6 +42,9 @@ impl Args {
 /// Tries all cases, or those whose names have one of the `names` in them, on these releases (`12`, `13`), and prints the table. With
 /// `write` it also goes into the documentation.
 pub fn test(project: &Project, args: &Args, releases: &[String], write: bool, names: &[String]) -> Result<()> {
+    if write && !names.is_empty() {
+        bail!("--write is for all cases: the tables have a row for each");
+    }
     if !project::is_root() {
         bail!("the system is built as root: run this as root");
     }

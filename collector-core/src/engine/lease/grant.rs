@@ -33,7 +33,7 @@ pub(super) fn grant(
         breaker::started(&mut view.circuits, view.leases.now, lease.uid, unit, lease.id);
     }
     let granted = Granted { id: lease.id, gpus: lease.gpus.clone(), owner: lease.owner.clone(), verdict };
-    work::begin(&mut view.leases, &lease, false);
+    work::begin(view, &lease, false);
     view.leases.held.insert(lease.id, lease);
     (201, Body::Granted(granted))
 }

@@ -10,7 +10,11 @@ use crate::circuit::Cause;
 use crate::learn::{self, Book, Change, Learned, Measured, Run};
 use crate::lease::{Body, Caller, Ended, Lease, Owner, State};
 use crate::outcome::Outcome;
+use crate::statistic::gpu::Statistic::Mig;
 use crate::view::View;
+
+/// Leases that ended last, of which it may still be told how what they were for ended.
+const OVER: usize = 256;
 
 /// At the end of a round: what all of them use, and what of it counts.
 pub(super) fn tick(view: &mut View) -> Vec<Outcome> {
@@ -43,7 +47,11 @@ fn measure(view: &View, run: &mut Run, lease: &Lease, mixed: bool) {
         false => lease.spent.vram.clone(),
     };
     let settled = lease.state == State::Settled;
-    let measured = Measured { hard: lease.spent.hard, soft: lease.spent.soft, vram, settled, mixed };
+    let known = |gpu: &crate::view::gpu::Gpu| {
+        gpu.values.get(Mig) != Some(1) && gpu.processes().iter().all(|holder| holder.bytes.is_some())
+    };
+    let cards = view.gpus.iter().all(known);
+    let measured = Measured { hard: lease.spent.hard, soft: lease.spent.soft, vram, settled, mixed, cards };
     run.measure(view.leases.now, &measured);
 }
 
@@ -102,6 +110,10 @@ pub(super) fn ended(view: &mut View, outcomes: &mut Vec<Outcome>) {
             continue;
         }
         let Some(mut run) = view.leases.runs.remove(&change.lease.id) else { continue };
+        view.leases.over.push_back((run.id, run.uid, run.work.clone()));
+        if view.leases.over.len() > OVER {
+            view.leases.over.pop_front();
+        }
         if change.lease.is_held() {
             measure(view, &mut run, &change.lease, false);
         }
@@ -114,15 +126,21 @@ pub(super) fn ended(view: &mut View, outcomes: &mut Vec<Outcome>) {
 /// What was started under a lease ended: if the OOM killer ended it, it would have needed more.
 pub(super) fn over(view: &mut View, caller: &Caller, ended: &Ended) -> Vec<Outcome> {
     let id = ended.reservation.filter(|_| ended.cause == Some(Cause::Oom));
-    let Some(run) = id.and_then(|id| view.leases.runs.get_mut(&id)).filter(|run| run.uid == caller.uid) else {
-        return Vec::new();
+    let Some(id) = id else { return Vec::new() };
+    let leases = &mut view.leases;
+    let work = match leases.runs.get_mut(&id).filter(|run| run.uid == caller.uid) {
+        Some(run) => {
+            run.kill();
+            Some(run.work.clone())
+        }
+        // A lease may end before it is told how what it was for ended.
+        None => leases.over.iter().find(|(of, uid, _)| (*of, *uid) == (id, caller.uid)).map(|(.., work)| work.clone()),
     };
-    run.kill();
-    let changes = Arc::make_mut(&mut view.leases.learned).killed(run.uid, &run.work);
-    changes.into_iter().map(outcome).collect()
+    let book = Arc::make_mut(&mut leases.learned);
+    work.iter().flat_map(|work| book.killed(caller.uid, work)).map(outcome).collect()
 }
 
-/// What was learned of the caller's own work; of all for root.
+/// What was learned of the caller's own work; of all for root and the group that sees everything.
 pub(super) fn list(view: &View, caller: &Caller) -> (u16, Body) {
     (200, Body::Learned(Learned::of(view.leases.learned.of(seen(caller)))))
 }

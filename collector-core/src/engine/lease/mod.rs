@@ -239,7 +239,7 @@ fn transfer(
         Some((Step::Changed, format!("reservation {id} belongs to {} now", reservation::owner(&lease.owner))))
     });
     if answer.0 == 200 {
-        work::begin(&mut view.leases, &begun, young);
+        work::begin(view, &begun, young);
     }
     answer
 }

@@ -3,11 +3,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::follow;
 use crate::learn::{self, Lesson, Run, Work};
 use crate::lease::{Kept, Lease};
 use crate::need::Need;
 use crate::view::View;
 use crate::view::lease::Leases;
+
+/// What an owner may have before its work begins, such as a shell, in bytes.
+const SMALL: u64 = 32 << 20;
 
 /// A need with what was learned of the same work, and what to tell about it.
 pub(super) fn taught<'a>(
@@ -43,10 +47,21 @@ pub(super) fn expect(leases: &mut Leases, id: u64, uid: u32, work: Option<&Work>
 }
 
 /// A lease was granted, or has another owner. All that a young one uses came since.
-pub(super) fn begin(leases: &mut Leases, lease: &Lease, young: bool) {
-    let now = leases.now;
-    if let Some(run) = leases.runs.get_mut(&lease.id) {
-        run.begin(now, lease.gpus.clone(), young && lease.gpus.is_empty());
+pub(super) fn begin(view: &mut View, lease: &Lease, young: bool) {
+    if !view.leases.runs.contains_key(&lease.id) {
+        return;
+    }
+    // Whoever has nothing of any GPU yet has all of it from now on.
+    let gpus = view.gpus.iter().map(|gpu| gpu.device.gpu.to_string()).collect();
+    let whole = Lease { gpus, ..lease.clone() };
+    let has_none = || follow::vram(view, &whole, &lease.owner, &lease.pids).values().all(|bytes| *bytes == 0);
+    let any = lease.gpus.is_empty() && (young || has_none());
+    let now = view.leases.now;
+    if let Some(run) = view.leases.runs.get_mut(&lease.id) {
+        run.begin(now, lease.gpus.clone(), any);
+        if lease.base.hard > SMALL || lease.base.vram.values().any(|bytes| *bytes > 0) {
+            run.had_more();
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::shape::Shape;
 use crate::amount;
 use crate::need::gguf::weight::Weight;
 use crate::need::gguf::{Error, Header};
+use crate::need::remark::Remark;
 use crate::need::{Memory, Need, Origin, Part, Resource};
 
 pub const MIB: u64 = 1 << 20;
@@ -45,6 +46,9 @@ pub fn estimate(files: &Files, settings: &Settings, gpus: u32) -> Result<Need, E
         let offloads = offloads(&settings);
         either |= offloads;
         Estimate { need: estimate.need, settings: &settings, gpus, offloads }.model("draft ", draft)?;
+    }
+    if estimate.offloads && (0..gpus).all(|gpu| settings.share(gpu) == 0) {
+        estimate.need.refused.push(Remark::vram("--main-gpu or --tensor-split names no GPU that is there"));
     }
     estimate.projector(files.projector.as_ref());
     for bytes in &files.adapters {

@@ -116,8 +116,8 @@ const VALUES: &[(&[&str], Set<Settings>)] = &[
     (&["-ctk", "--cache-type-k"], |settings, value| { settings.key = kind(value)?; Ok(()) }),
     (&["-ctv", "--cache-type-v"], |settings, value| { settings.value = kind(value)?; Ok(()) }),
     (&["-fa", "--flash-attn"], |settings, value| match value {
-        "on" | "auto" | "1" | "-1" => { settings.flash_attention = true; Ok(()) }
-        "off" | "0" => { settings.flash_attention = false; Ok(()) }
+        "on" | "enabled" | "true" | "1" | "auto" | "-1" => { settings.flash_attention = true; Ok(()) }
+        "off" | "disabled" | "false" | "0" => { settings.flash_attention = false; Ok(()) }
         _ => Err("on, off or auto"),
     }),
     (&["-cram", "--cache-ram"], |settings, value| { settings.prompt_cache = number(value)?; Ok(()) }),

@@ -28,7 +28,10 @@ pub fn plan(model: &Checkpoint, settings: &Settings, gpus: (u32, bool), sizes: &
         tensor: (spread.tensor / settings.attention.max(1)).max(1),
         pipeline: spread.pipeline,
         block: 1,
-        batch: settings.chunk.unwrap_or(8192),
+        batch: match settings.chunk {
+            Some(0) => settings.prompt,
+            chunk => chunk.unwrap_or(8192),
+        },
         whole_window: true,
     };
     let least = cache.request(&model.config, tokens);

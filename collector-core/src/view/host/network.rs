@@ -119,8 +119,8 @@ impl Network {
     }
 }
 
-/// What came since the last reading. A namespace begins with zero, so all that it has when it is first seen is its own; a number that fell
-/// was set back, as when an interface left.
+/// What came since the last reading. A namespace begins with zero, so all that it has when it is first seen counts for it; also what an
+/// interface that was moved into it carried before. A number that fell was set back, as when an interface left.
 fn growth(before: &Values, now: &Values) -> Traffic {
     TRAFFIC.map(|statistic: Statistic| {
         let (before, now) = (before.get(statistic).unwrap_or(0), now.get(statistic).unwrap_or(0));

@@ -75,7 +75,7 @@ impl Follower<'_> {
                 if ends.is_some() {
                     return Ok(());
                 }
-                running = self.begin(events)?;
+                running = self.begin(events, signals.before())?;
             }
             let came = signals.next(LOOK).context("wait for a signal")?;
             match came.map(|came| came.signal) {
@@ -97,7 +97,7 @@ impl Follower<'_> {
     }
 
     /// The next event for which a command is to run.
-    fn begin(&self, events: &Receiver<Event>) -> anyhow::Result<Option<One>> {
+    fn begin(&self, events: &Receiver<Event>, mask: libc::sigset_t) -> anyhow::Result<Option<One>> {
         loop {
             let event = match events.try_recv() {
                 Ok(event) => event,
@@ -107,12 +107,16 @@ impl Follower<'_> {
             if !self.kinds.is_empty() && !self.kinds.contains(&event.kind) {
                 continue;
             }
+            // Root and the group hear of everybody's.
+            if event.notice.as_ref().is_some_and(|notice| notice.uid != rustix::process::geteuid().as_raw()) {
+                continue;
+            }
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             if let Some(id) = event.is_late(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)) {
                 eprintln!("headroom: reservation {id} was to be given up earlier: its owner will be asked again");
                 continue;
             }
-            return One::start(self.command, &event, self.socket).map(Some);
+            return One::start(self.command, &event, self.socket, mask).map(Some);
         }
     }
 

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use collector_core::lease::Notice;
+use libc::sigset_t;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::stream::Event;
+use crate::cli::guard::signal::block_only;
 
 /// A command that runs.
 pub(super) struct One {
@@ -33,10 +35,18 @@ pub(super) struct End {
 impl One {
     /// By a shell, with the event as JSON at its standard input and in its environment. What is in the environment are numbers and
     /// fixed words: a shell that uses it carelessly does no harm.
-    pub fn start(command: &str, event: &Event, socket: &Path) -> Result<One> {
+    ///
+    /// `mask`: the signals that were blocked before this process took its own.
+    pub fn start(command: &str, event: &Event, socket: &Path, mask: sigset_t) -> Result<One> {
         let mut shell = Command::new("/bin/sh");
         // A group of its own: what it starts ends with it.
         shell.args(["-c", command]).stdin(Stdio::piped()).process_group(0);
+        let unblock = move || {
+            block_only(&mask);
+            Ok(())
+        };
+        // SAFETY: between fork and exec it only sets a mask.
+        unsafe { shell.pre_exec(unblock) };
         shell.env("HEADROOM_SOCKET", socket);
         shell.env("EVENT_KIND", &event.kind).env("EVENT_ID", event.id.to_string());
         shell.envs(event.notice.iter().flat_map(variables));

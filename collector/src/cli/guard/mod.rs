@@ -23,7 +23,7 @@ use collector_core::text::shown_lines;
 use self::child::How;
 use self::start::Started;
 use super::claim::{self, Claimed};
-use super::need::{Own, Wants, wanted};
+use super::need::{Environment, Own, Wants, wanted};
 use super::settings::Settings;
 use super::work::work;
 use crate::client::Client;
@@ -194,12 +194,11 @@ impl Guard<'_> {
         let args = self.args;
         let unit = args.unit.clone().unwrap_or_else(|| unit::name(command));
         let (need, unknown) = self.need(command)?;
-        let on_gpus = !need.total().vram.is_empty() || !need.shares.is_empty();
         let claim = Claim {
             need,
             priority: args.priority,
             unit: Some(unit.clone()),
-            gpus: if on_gpus || unknown.is_some() { start::chosen_gpus() } else { Vec::new() },
+            gpus: Environment::of(command).gpus(),
             key: Some(key("guard")),
             work: work(&args.wants, command).map(Box::new),
             ..Claim::default()
@@ -241,7 +240,7 @@ impl Guard<'_> {
         let own = Own::none();
         let declared = if declares { wanted(wants, &[], &own, self.effective)? } else { Need::default() };
         match wanted(wants, command, &own, self.effective) {
-            Ok(need) => Ok((need, None)),
+            Ok(need) => Ok((need.for_agent(), None)),
             Err(_) if declares => Ok((declared, None)),
             Err(failure) => Ok((declared, Some(format!("{:#}", failure.error)))),
         }

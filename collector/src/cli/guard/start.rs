@@ -18,6 +18,7 @@ use super::signal::Signals;
 use super::spare::Spared;
 use super::tree::Tree;
 use crate::cli::claim;
+use crate::cli::need::Environment;
 use crate::client::Client;
 use crate::clock;
 use crate::exit::{Exit, Failure};
@@ -54,13 +55,6 @@ pub fn find(command: &[String]) -> Result<(), Failure> {
         Some(file) => Err(Failure::new(Exit::NotExecutable, anyhow!("{} cannot be executed", file.display()))),
         None => Err(Failure::new(Exit::NotFound, anyhow!("there is no command {program}"))),
     }
-}
-
-/// The GPUs that the caller's environment allows, if they are numbers.
-pub fn chosen_gpus() -> Vec<String> {
-    let visible = env::var(VISIBLE).unwrap_or_default();
-    let gpus: Vec<String> = visible.split(',').map(|gpu| gpu.trim().to_owned()).collect();
-    if gpus.iter().all(|gpu| gpu.parse::<u32>().is_ok()) { gpus } else { Vec::new() }
 }
 
 /// Runs the command and waits for its end. Reports that, and releases the lease.
@@ -107,7 +101,9 @@ fn started(
     let Some((program, arguments)) = command.split_first() else { return Err(anyhow!("there is no command").into()) };
     let mut process = Command::new(program);
     process.args(arguments);
-    if let Some(gpus) = lease.map(|lease| &lease.gpus).filter(|gpus| numbers(gpus) && env::var_os(VISIBLE).is_none()) {
+    if let Some(gpus) =
+        lease.map(|lease| &lease.gpus).filter(|gpus| numbers(gpus) && Environment::of(command).get(VISIBLE).is_none())
+    {
         process.env(VISIBLE, gpus.join(",")).env(ORDER.0, ORDER.1);
     }
     // From here on a signal is the command's.

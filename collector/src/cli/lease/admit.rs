@@ -59,7 +59,7 @@ pub fn admit(args: &AdmitArgs, effective: &Effective) -> Result<u8, Failure> {
     let own = Own::of::<AdmitArgs>("admit");
     let (need, work) = need_and_work(&args.wants, &args.command, &own, effective)?;
     let Terms { priority, unit, on_gpu } = args.terms.clone();
-    let gpus = gpus(on_gpu, &need, &args.command);
+    let gpus = gpus(on_gpu, &args.command);
     let question = Ask { need, priority, unit, gpus, work };
     let asked = Client::of(effective).and_then(|client| {
         let verdict = ask(&client, Method::POST, "admit", Some(&question))?;

@@ -13,7 +13,6 @@ pub use list::{ReservationsArgs, reservations};
 pub use reserve::{EvictableArgs, ReleaseArgs, ReserveArgs, TouchArgs, evictable, release, reserve, touch};
 
 use collector_core::lease::{Decision, Priority};
-use collector_core::need::{Need, Resource};
 
 use crate::cli::need::Environment;
 use crate::exit::Exit;
@@ -33,10 +32,10 @@ pub struct Terms {
     pub on_gpu: Vec<String>,
 }
 
-/// The GPUs that were named, or else, for a need of GPUs, those that the command's environment allows.
-fn gpus(on_gpu: Vec<String>, need: &Need, command: &[String]) -> Vec<String> {
-    let wants = !need.shares.is_empty() || need.parts.iter().any(|part| matches!(part.resource, Resource::Vram { .. }));
-    if on_gpu.is_empty() && wants { Environment::of(command).gpus() } else { on_gpu }
+/// The GPUs that were named, or else those that the command's environment allows: what was learned of it may need some of which its own
+/// need says nothing.
+fn gpus(on_gpu: Vec<String>, command: &[String]) -> Vec<String> {
+    if on_gpu.is_empty() { Environment::of(command).gpus() } else { on_gpu }
 }
 
 /// The exit code that a verdict is.

@@ -119,7 +119,7 @@ pub fn reserve(args: &ReserveArgs, effective: &Effective) -> Result<u8, Failure>
         (None, Some(path)) => OwnerName::Cgroup(path.clone()),
         (None, None) => parent()?,
     };
-    let gpus = gpus(on_gpu, &need, &args.command);
+    let gpus = gpus(on_gpu, &args.command);
     let wanted = Claim {
         need,
         priority,

@@ -87,8 +87,16 @@ fn program(program: Program, model: Option<&String>, flags: &[String], host: &Ho
         Program::Vllm => {
             let settings = vllm_flag::Settings::of(flags).map_err(usage)?;
             let model = checkpoint(model.or(settings.model.as_ref()), "vllm serve MODEL")?;
-            let draft = settings.draft.as_ref().map(|draft| checkpoint(Some(&draft.model), "--speculative-config"));
-            let draft = draft.transpose()?;
+            // A draft that cannot be read leaves the rest known.
+            let unread = |name: &str, why: &Failure| Checkpoint {
+                config: Config::absent(format!("what the draft model {name} needs: {:#}", why.error)),
+                weights: Weights::default(),
+                by_length: false,
+            };
+            let draft = settings.draft.as_ref().map(|draft| {
+                let found = checkpoint(Some(&draft.model), "--speculative-config");
+                found.unwrap_or_else(|why| unread(&draft.model, &why))
+            });
             Ok(vllm::plan(&model, draft.as_ref(), &settings, gpus, &host.sizes()))
         }
         Program::Sglang => {

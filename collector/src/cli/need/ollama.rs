@@ -77,7 +77,7 @@ pub fn need((folder, manifest): &(PathBuf, PathBuf), host: &Host<'_>) -> Result<
         let tokens = settings.context.unwrap_or(0);
         need.assume(format!("Ollama chooses the context: {tokens} tokens {of} (OLLAMA_CONTEXT_LENGTH, num_ctx)"));
     }
-    need.assume("the server's environment is taken for this one: OLLAMA_MODELS, OLLAMA_CONTEXT_LENGTH, OLLAMA_NUM_PARALLEL, OLLAMA_KV_CACHE_TYPE");
+    need.assume("the server's environment is taken for this one: OLLAMA_MODELS, OLLAMA_CONTEXT_LENGTH, OLLAMA_NUM_PARALLEL, OLLAMA_KV_CACHE_TYPE, CUDA_VISIBLE_DEVICES");
     need.assume("a server that runs already may have loaded the model: then it needs nothing more; and it may unload others first");
     if choice.batch.is_none() {
         need.assume("batches of 512 tokens: Ollama makes them larger where there is room (768 MiB to 2 GiB more)");

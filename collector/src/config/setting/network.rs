@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::HOUR;
 use super::row::{Setting, without_flag};
 use crate::config::kind::Kind;
 
@@ -21,7 +20,7 @@ pub(super) const EXCLUDE: Setting = without_flag(
 
 pub(super) const INTERVAL: Setting = without_flag(
     "network.interval",
-    Kind::Duration(|config| &mut config.network.interval, Duration::from_millis(500), HOUR),
+    Kind::Duration(|config| &mut config.network.interval, Duration::from_millis(500), Duration::from_secs(60)),
     "Interval of reading the network, on a separate thread. The speeds of links and the default route are read once a minute.",
 );
 

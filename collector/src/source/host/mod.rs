@@ -97,11 +97,14 @@ impl Input {
     ) -> Result<()> {
         let mut result = Ok(());
         if turn || !self.rests || self.calm && waits.moved(values) {
-            self.held = Values::new();
+            let before = std::mem::replace(&mut self.held, Values::new());
             let read = self.file.read(buffer).map(|text| text.map(|text| (self.parse)(text, units, &mut self.held)));
             let absent = matches!(read, Ok(None));
             result = outcome(read.map(|_| !self.held.is_empty() || (absent && !self.required)), self.file.path());
-            self.rests = result.is_ok() && (self.slow || self.calm || absent);
+            // Some of it moves without a wait, as when a limit is lowered: what moved is read on, so that its rate is true.
+            let still = |(it, now)| it == Statistic::PageFaults || before.get(it) == Some(now);
+            let still = self.calm && self.held.iter().all(still);
+            self.rests = result.is_ok() && (self.slow || still || absent);
         }
         self.held.iter().for_each(|(statistic, value)| values.set(statistic, value));
         result
@@ -169,7 +172,8 @@ impl Host {
             tick: 0,
             units,
             huge: HugePages::new(&root.at("/sys")),
-            diskstats: KeptFile::at_once(proc.join("diskstats")),
+            // A disk comes with all its partitions at once, which may be long: a short read is not the end.
+            diskstats: KeptFile::new(proc.join("diskstats")),
             disks: Disks::new(&root.at("/sys"), Patterns::new(&config.disk.exclude)),
             completed: None,
             seen: 0,

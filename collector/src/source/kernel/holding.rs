@@ -62,7 +62,7 @@ impl Holdings {
     /// Emits the change of each process's holdings since the last call.
     pub fn read(&mut self, notice: &Notice, shares: &Shares, emit: &mut dyn FnMut(Reading)) -> Result<()> {
         if self.seen.moved(notice.get(notice::word::PROCESSES)) {
-            self.read_changes(emit)?;
+            self.read_changes(emit).inspect_err(|_| self.seen = Seen::default())?;
         }
         for process in self.known.values_mut() {
             process.ended = process.process.as_ref().is_none_or(has_ended);

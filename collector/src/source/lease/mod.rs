@@ -75,6 +75,14 @@ impl Followed {
         let (owner, cgroup) = (lease.owner.clone(), lease.cgroup.clone());
         // Only another owner begins to be empty anew.
         let empty = state.leases.get(&lease.id).filter(|one| one.owner == owner).and_then(|one| one.empty);
+        // What was read of another owner is not this one's.
+        if state.leases.get(&lease.id).is_some_and(|one| one.owner != owner) {
+            let is_old = |kept: &Kept| match kept {
+                Kept::Used { id, .. } | Kept::Gone { id } | Kept::Ran { id, .. } => *id == lease.id,
+                _ => false,
+            };
+            state.found.retain(|kept| !is_old(kept));
+        }
         let one = One {
             owner,
             cgroup,

@@ -77,9 +77,10 @@ fn ports(folder: &Path) -> Vec<Port> {
         for port in names(&folder.join(&device).join("ports")) {
             let folder = folder.join(&device).join("ports").join(&port);
             let value = |file: &str| read(&folder.join(file), VALUE).ok();
-            let speed = value("rate").and_then(|text| rate(&text));
             // `4: ACTIVE`
             let up = value("state").map(|text| u64::from(text.starts_with(b"4:")));
+            // A port that is down says a speed, too.
+            let speed = value("rate").filter(|_| up == Some(1)).and_then(|text| rate(&text));
             let name = collector_core::text::escape(format!("{device}:{port}").as_bytes()).as_ref().into();
             all.push(Port { name, folder, speed, up });
         }

@@ -9,7 +9,7 @@ use super::told;
 use crate::admission::{self, Case, Claimed, Judged};
 use crate::amount;
 use crate::lease::verdict::{WayKind, WayOrigin};
-use crate::lease::{Decision, Eviction, Lease, Priority, Step, Verdict, Wanted, Way};
+use crate::lease::{Decision, Eviction, Lease, Priority, State, Step, Verdict, Wanted, Way};
 use crate::outcome::Outcome;
 use crate::view::View;
 use crate::view::lease::{Leases, Leaving, place};
@@ -70,9 +70,12 @@ impl Plan {
             open: lease.eviction.as_ref().is_some_and(|eviction| eviction.is_open(now)),
             give: Give::of(lease),
         };
+        // The owner is gone just now: the driver may not have it back yet.
+        let is_ending = |it: &&Lease| it.state == State::Ending && now.saturating_sub(it.touched) < BACK_NS;
+        let ending = leases.held.values().filter(is_ending).map(Give::of);
         Plan {
             candidates: all.into_iter().map(candidate).collect(),
-            coming: leases.leaving.iter().map(Give::left).collect(),
+            coming: leases.leaving.iter().map(Give::left).chain(ending).collect(),
             picked: BTreeMap::new(),
             needed: BTreeSet::new(),
         }

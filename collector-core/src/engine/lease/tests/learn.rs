@@ -119,6 +119,68 @@ fn a_run_that_was_too_short_another_program_or_killed_says_nothing() {
     world.release(7, killed);
     let verdict = world.asked(7, estimated(GIB), work());
     assert!(verdict.learned.unwrap().killed && verdict.resources[0].need == GIB);
+    // The lease may have ended before its client tells how.
+    world.run(7, of(work(), estimated(GIB)), [GIB, GIB], 90);
+    let killed = world.start(7, of(work(), estimated(GIB)), "server", [GIB, GIB]);
+    world.release(7, killed);
+    assert!(!world.asked(7, estimated(GIB), work()).learned.unwrap().killed);
+    let late = Ended { unit: "u".into(), cause: Some(Cause::Oom), reservation: Some(killed) };
+    world.ask(caller(8), Asked::Ended(late.clone()));
+    assert!(!world.asked(7, estimated(GIB), work()).learned.unwrap().killed);
+    world.ask(caller(7), Asked::Ended(late));
+    assert!(world.asked(7, estimated(GIB), work()).learned.unwrap().killed);
+}
+
+#[test]
+fn of_an_owner_that_had_more_before_or_has_more_to_do_later_nothing_is_learned() {
+    let mut world = World::new(100 * GIB, 90 * GIB);
+    let owner = Owner::Process { pid: 5000, started: 9 };
+    let mut had = Use { hard: 18 * GIB, pids: vec![5000], ..Use::default() };
+    let number = world.ask(
+        caller(7),
+        Asked::Claim { claim: of(work(), estimated(20 * GIB)), owner: owner.clone(), used: had.clone() },
+    );
+    let id = world.granted(number).id;
+    world.apply(Reading::Lease(Kept::Ran { id, executables: Vec::new(), names: vec!["server".into()] }));
+    had.hard += GIB;
+    world.apply(Reading::Lease(Kept::Used { id, used: had }));
+    world.tick(100);
+    world.release(7, id);
+    assert_eq!(world.learned(7, Asked::Learned), [], "only its growth was measured");
+    let id = world.start(7, of(work(), estimated(GIB)), "server", [GIB, GIB]);
+    world.tick(90);
+    assert_eq!(world.learned(7, Asked::Learned), [(1, 1, GIB)]);
+    let claim = of(Work { settings: "0c".into(), ..work() }, estimated(GIB));
+    world.ask(caller(7), Asked::Claim { claim, owner, used: Use::default() });
+    world.tick(1);
+    let used = Use { hard: 5 * GIB, pids: vec![5000], ..Use::default() };
+    world.apply(Reading::Lease(Kept::Used { id, used }));
+    world.tick(20);
+    world.release(7, id);
+    assert_eq!(world.learned(7, Asked::Learned), [(1, 1, GIB)], "that is the other's, too");
+}
+
+#[test]
+fn an_owner_that_is_not_young_and_has_nothing_of_any_gpu_may_be_on_any() {
+    let mut world = World::new(100 * GIB, 90 * GIB);
+    world.gpu("0", 80 * GIB, 80 * GIB, &[]);
+    let number = world.claim(7, of(work(), Need::default()));
+    let id = world.granted(number).id;
+    world.tick(1);
+    let owner = Owner::Process { pid: 5000, started: 9 };
+    let used = Use { pids: vec![5000], ..Use::default() };
+    world.ask(caller(7), Asked::Own { id, owner, used: used.clone(), age: u64::MAX });
+    world.apply(Reading::Lease(Kept::Ran { id, executables: Vec::new(), names: vec!["server".into()] }));
+    world.apply(Reading::Lease(Kept::Used { id, used: Use { hard: GIB, ..used } }));
+    world.gpu("0", 80 * GIB, 60 * GIB, &[(5000, 20 * GIB)]);
+    world.tick(80);
+    world.release(7, id);
+    world.gpu("0", 80 * GIB, 80 * GIB, &[]);
+    let verdict = world.asked(7, Need::unknown("server: not known"), work());
+    assert!(
+        verdict.verdict == Decision::Yes && verdict.resources.iter().any(|line| line.resource == "VRAM"),
+        "{verdict:?}"
+    );
 }
 
 #[test]
