@@ -184,7 +184,8 @@ fn another_user_s_claim_asks_only_for_what_root_lets_anybody_ask_for_and_the_lea
         requests.iter().any(|request| request.json()["evictions"].to_string().contains("\"ended\""))
     });
     // Metrics are those of the last tick.
-    agent.scrape_until("its end is counted", |it| it.has("headroom_reservation_evictions_total", &[("event", "ended")]));
+    agent
+        .scrape_until("its end is counted", |it| it.has("headroom_reservation_evictions_total", &[("event", "ended")]));
     assert_eq!((count("asked"), count("ended")), (1.0, 1.0));
     // The journal has it all.
     let events = headroom("events")
