@@ -1,4 +1,4 @@
-//! Files that nobody but the agent may read or write: the recording and the journal. Whoever can write to their folder must not
+//! Files that nobody but the agent may write, nor read unless a group is named that may: the recording and the journal. Whoever can write to their folder must not
 //! make the agent write through a link, or open a device or a pipe, so the type of a file is known before it is opened.
 
 use std::fs::{self, DirBuilder, File, Permissions};
@@ -11,6 +11,9 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chownat, openat};
 
 const FILE: u32 = 0o600;
 const FOLDER: u32 = 0o700;
+/// Where a group may read, too.
+const SHARED_FILE: u32 = 0o640;
+const SHARED_FOLDER: u32 = 0o750;
 
 /// Creates a folder, and those above it, where they are missing. One that exists stays as it is.
 pub fn folder(path: &Path) -> io::Result<()> {
@@ -52,6 +55,26 @@ pub fn secure(path: &Path) -> io::Result<()> {
         fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), Permissions::from_mode(FILE))?;
     }
     Ok(())
+}
+
+/// Lets the members of a group read a file of the agent's own, if it exists, or look into its folder.
+pub fn share(path: &Path, gid: u32) -> io::Result<()> {
+    let folder = path.symlink_metadata().is_ok_and(|there| there.is_dir());
+    let file = if folder { Some(File::from(find(path)?)) } else { plain(path)? };
+    let Some(file) = file else { return Ok(()) };
+    let there = file.metadata()?;
+    if there.uid() != rustix::process::geteuid().as_raw() {
+        return Err(unfit(&format!("it belongs to uid {}", there.uid())));
+    }
+    // A folder that others may look into already is not only the agent's.
+    if folder && ![FOLDER, SHARED_FOLDER].contains(&(there.mode() & 0o7777)) {
+        return Ok(());
+    }
+    if there.gid() != gid {
+        chownat(&file, "", None, Some(Gid::from_raw(gid)), AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    let mode = if folder { SHARED_FOLDER } else { SHARED_FILE };
+    fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), Permissions::from_mode(mode))
 }
 
 /// Gives a file or folder to a user, if it exists and is neither a link nor a device.

@@ -298,7 +298,7 @@ mod tests {
         let config = Config::default();
         let journal = crate::config::Journal { dir: dir.clone(), ..config.journal };
         let host = Host { name: "node1".into(), url: "http://node1:9843/metrics".into() };
-        let (outbox, _) = Outbox::start(&journal, &host, Vec::new()).unwrap();
+        let (outbox, _) = Outbox::start(&journal, None, &host, Vec::new()).unwrap();
         let rules = std::sync::Arc::new(Rules::new(&[]).unwrap());
         let (publisher, ..) = snapshot::channel(SECOND, Default::default());
         let mut fold =

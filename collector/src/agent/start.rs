@@ -120,7 +120,8 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     // Threads started from here on inherit the reduced capabilities.
     let listens = doors.iter().find_map(Door::tcp).unwrap_or(config.listen);
     let host = Host::of(config, access.scheme(), listens);
-    let (outbox, mut restored) = Outbox::start(&config.journal, &host, targets)?;
+    let group = group(config);
+    let (outbox, mut restored) = Outbox::start(&config.journal, group, &host, targets)?;
     let terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
@@ -144,7 +145,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let (intake, requests) = Intake::new(places, high);
     let intake = Arc::new(intake);
     snapshots.requests = Some(intake.clone());
-    snapshots.group = group(config);
+    snapshots.group = group;
     let reload = Reload::new(options, effective, access.clone(), intake);
     let (keeper, past) = Keeper::start(config.journal.dir.clone())?;
     let kept_leases = Leases::new(Some(keeper));

@@ -149,7 +149,11 @@ impl Record {
             return Ok(None);
         }
         let kept = history.as_ref().map(|history| history.kept(None, 0, 0)).transpose()?.flatten();
-        let limits = journal::Limits { max_age: config.journal.max_age, max_bytes: config.journal.max_bytes as u64 };
+        let limits = journal::Limits {
+            max_age: config.journal.max_age,
+            max_bytes: config.journal.max_bytes as u64,
+            readers: None,
+        };
         let events_from = journal.as_ref().map(|journal| journal.complete_since(&limits, now)).transpose()?;
         Ok(Some(Record { history, journal, history_from: kept.map(|kept| kept.from), events_from }))
     }

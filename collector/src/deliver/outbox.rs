@@ -84,11 +84,12 @@ impl Outbox {
     /// agent last stopped, and the incidents until then: at once, or later if the journal is slow.
     pub fn start(
         config: &config::Journal,
+        readers: Option<u32>,
         host: &Host,
         targets: Vec<Target>,
     ) -> Result<(Outbox, mpsc::Receiver<Restored>)> {
         let dir = config.dir.clone();
-        let limits = Limits { max_age: config.max_age, max_bytes: (config.max_bytes as u64).max(MIN_JOURNAL) };
+        let limits = Limits { max_age: config.max_age, max_bytes: (config.max_bytes as u64).max(MIN_JOURNAL), readers };
         let lost = Arc::new(AtomicU64::new(0));
         let sinks: Vec<Arc<str>> = targets.iter().map(|target| target.name.as_str().into()).collect();
         let wanted = Wanted { sinks: sinks.clone(), pending: QUEUE, incidents: INCIDENTS };
@@ -298,7 +299,7 @@ mod tests {
             };
             let config = config::Journal { dir: dir.clone(), ..config::Config::default().journal };
             let host = Host { name: "node1".into(), url: "http://node1:9843/metrics".into() };
-            Outbox::start(&config, &host, vec![target]).unwrap()
+            Outbox::start(&config, None, &host, vec![target]).unwrap()
         };
         let (mut outbox, mut restored) = start();
         let past = restored.try_recv().unwrap();

@@ -50,7 +50,7 @@ fn explain_works_on_a_recording_and_on_the_journal() {
     let explain = |id: &str| headroom(&["explain", id, "--config", file.to_str().unwrap()]);
     let (found, why) = explain("last");
     assert!(!found && why.contains("journal"), "{why}");
-    let limits = journal::Limits { max_age: Duration::from_secs(1 << 40), max_bytes: 1 << 30 };
+    let limits = journal::Limits { max_age: Duration::from_secs(1 << 40), max_bytes: 1 << 30, readers: None };
     let (mut connection, _) = journal::open(&dir, &limits).unwrap();
     let entry = |(id, incident): (u64, Incident)| Entry::Outcome {
         id,

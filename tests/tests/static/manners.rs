@@ -34,7 +34,7 @@ fn err(output: &Output) -> String {
 /// A journal with a stall and an incident of each of two workloads, an hour apart.
 fn journal() -> Scratch {
     let dir = scratch();
-    let limits = journal::Limits { max_age: Duration::from_secs(1 << 40), max_bytes: 1 << 30 };
+    let limits = journal::Limits { max_age: Duration::from_secs(1 << 40), max_bytes: 1 << 30, readers: None };
     let (mut connection, _) = journal::open(&dir, &limits).unwrap();
     let mut entries = Vec::new();
     for (hour, workload) in [(0, "docker/vllm"), (1, "ollama.service")] {

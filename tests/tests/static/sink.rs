@@ -67,7 +67,7 @@ impl Bench {
     fn over(dir: Scratch, targets: Vec<Target>) -> Bench {
         let journal = config::Journal { dir: dir.join("journal"), ..config::Config::default().journal };
         let host = Host { name: "node1".to_owned(), url: "http://node1:9843/metrics".to_owned() };
-        let (outbox, restored) = Outbox::start(&journal, &host, targets).unwrap();
+        let (outbox, restored) = Outbox::start(&journal, None, &host, targets).unwrap();
         Bench { outbox, restored, dir }
     }
 

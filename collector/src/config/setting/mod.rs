@@ -93,8 +93,8 @@ pub const SETTINGS: &[Setting] = &[
     without_flag(
         "group",
         Kind::Text(|config| &mut config.group),
-        "Group, by name or number, whose members see over the socket whose the reservations are, as root does. Others see that of their own \
-              alone. If there is no such group, only root does. Found at the start.",
+        "Group, by name or number, whose members see over the socket whose the reservations are, as root does, and may read the journal. Others \
+              see that of their own alone. If there is no such group, only root does. Found at the start.",
     ),
     without_flag(
         "oom_score_adj",

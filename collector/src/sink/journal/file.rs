@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use rusqlite::Connection;
 
+use crate::private;
 use crate::sink::database::Layout;
 
 pub const LAYOUT: Layout = Layout { file: FILE, what: "journal", version: 1, schema: SCHEMA };
@@ -38,6 +39,8 @@ pub struct Limits {
     pub max_age: Duration,
     /// Maximum bytes on disk; the oldest entries are removed to stay below.
     pub max_bytes: u64,
+    /// The group whose members may read it, too.
+    pub readers: Option<u32>,
 }
 
 /// State of one alert's delivery to one receiver.
@@ -64,5 +67,16 @@ impl Progress {
 
 /// Opens the file for writing; see [`Layout::open`].
 pub fn open(dir: &Path, limits: &Limits) -> Result<(Connection, Option<(PathBuf, String)>)> {
-    LAYOUT.open(dir, limits.max_bytes)
+    let opened = LAYOUT.open(dir, limits.max_bytes)?;
+    if let Some(group) = limits.readers {
+        let files = ["", "-wal", "-shm"].map(|suffix| dir.join(format!("{FILE}{suffix}")));
+        for path in [dir.to_owned()].iter().chain(&files) {
+            // Without it only its members miss something.
+            if let Err(error) = private::share(path, group) {
+                tracing::warn!("the members of group {group} cannot read {}: {error}", path.display());
+                break;
+            }
+        }
+    }
+    Ok(opened)
 }

@@ -291,7 +291,7 @@ mod tests {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(LAYOUT.schema).unwrap();
         let journal = Reader::over(connection);
-        let (limits, now) = (Limits { max_age: Duration::from_secs(100), max_bytes: 1000 }, 1000 * S);
+        let (limits, now) = (Limits { max_age: Duration::from_secs(100), max_bytes: 1000, readers: None }, 1000 * S);
         assert_eq!(journal.complete_since(&limits, now).unwrap(), 900 * S);
         let alert = |second: u64, bytes: usize| {
             let row = params![(second * 1_000_000) as i64, (second * S) as i64, "x".repeat(bytes)];

@@ -22,7 +22,7 @@ use super::write::{Entry, append};
 use crate::sink::database::PAGE;
 use crate::sink::test::{alert, incident};
 
-const LIMITS: Limits = Limits { max_age: Duration::from_secs(3600), max_bytes: 16 << 20 };
+const LIMITS: Limits = Limits { max_age: Duration::from_secs(3600), max_bytes: 16 << 20, readers: None };
 const MINUTE: u64 = 60_000_000;
 
 /// A temporary folder, removed on drop, and the threads of journals in it.
@@ -319,6 +319,14 @@ fn the_files_are_for_the_owner_alone_and_no_link_is_followed() {
     drop(connection);
     // Of an earlier version.
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    drop(open(&folder.0, &LIMITS).unwrap());
+    assert_eq!(mode(&path), 0o600);
+
+    // A group that may read it may look into the folder, too; nobody else may.
+    let readers = Some(rustix::process::getegid().as_raw());
+    fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o700)).unwrap();
+    drop(open(&folder.0, &Limits { readers, ..LIMITS }).unwrap());
+    assert_eq!((mode(&path), mode(&folder.0)), (0o640, 0o750));
     drop(open(&folder.0, &LIMITS).unwrap());
     assert_eq!(mode(&path), 0o600);
 

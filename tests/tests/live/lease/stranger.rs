@@ -4,8 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use collector_tests::agent::Agent;
+use collector_tests::agent::{Agent, PATIENCE};
 use collector_tests::binary::binary;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::needs;
@@ -55,7 +57,7 @@ fn nobody_asks_too_much_or_in_another_s_name() {
         assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{method} {path} {body:.60}: {text:.200}");
     }
     // Another user may not release it, nor claim for a process of somebody else's, nor ask for more than the usual priority.
-    let as_user = |arguments: &[&str]| command(arguments).output().unwrap();
+    let as_user = |arguments: &[&str]| command(arguments, None).output().unwrap();
     open_to_all(agent.directory());
     let pid = other.0.id().to_string();
     let strange = Cgroup::new("strange");
@@ -73,13 +75,45 @@ fn nobody_asks_too_much_or_in_another_s_name() {
     agent.stop();
 }
 
+#[test]
+fn members_of_the_group_see_whose_reservations_there_are_and_read_the_journal() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    // Any group will do that nobody of this test is in by itself.
+    const GROUP: u32 = 1;
+    let agent = Agent::start_unrecorded(&format!("group = \"{GROUP}\"\n{TICK}"));
+    open_to_all(agent.directory());
+    let (socket, journal) = (socket(&agent), agent.directory().join("journal").display().to_string());
+    let owner = sleeper();
+    let pid = owner.0.id().to_string();
+    let held = super::verb(&socket, "reserve", &["--slot", "x", "--pid", &pid]).output().unwrap();
+    assert!(held.status.success(), "{held:?}");
+    let granted = || {
+        let events = command(&["events", "--json", "--journal-dir", &journal], Some(GROUP)).output().unwrap();
+        (events.status.success(), String::from_utf8_lossy(&events.stdout).contains("\"step\":\"granted\""), events)
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !granted().1 {
+        assert!(Instant::now() < deadline, "{:?}", granted().2);
+        sleep(Duration::from_millis(50));
+    }
+    let stranger = command(&["events", "--json", "--journal-dir", &journal], None).output().unwrap();
+    assert!(!stranger.status.success() && stranger.stdout.is_empty(), "{stranger:?}");
+    for (group, sees) in [(Some(GROUP), true), (None, false)] {
+        let listed = command(&["reservations", "--json", "--socket", &socket], group).output().unwrap();
+        let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+        assert_eq!(listed["reservations"][0]["uid"].is_null(), !sees, "{group:?}: {listed}");
+    }
+    agent.stop();
+}
+
 /// The user that this is.
 pub(super) const UID: u32 = 65534;
 
-/// The binary, as another user.
-fn command(arguments: &[&str]) -> Command {
+/// The binary, as another user, who may be a member of a group.
+fn command(arguments: &[&str], group: Option<u32>) -> Command {
     let mut command = Command::new("setpriv");
-    command.args([&format!("--reuid={UID}"), &format!("--regid={UID}"), "--clear-groups"]);
+    let groups = group.map_or("--clear-groups".to_owned(), |group| format!("--groups={group}"));
+    command.args([&format!("--reuid={UID}"), &format!("--regid={UID}"), &groups]);
     command.arg(binary()).args(arguments);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HEADROOM_")) {
         command.env_remove(name);
