@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::card::{is_in, vram};
 use super::{grant, told};
 use crate::breaker;
-use crate::cgroup::contains;
 use crate::lease::{Kept, Lease, Orphan, Owner, Spent, State, Step, Use};
 use crate::outcome::Outcome;
 use crate::statistic::gpu::Holder;
@@ -121,24 +121,6 @@ pub(super) fn leave(leases: &mut Leases, lease: &Lease) {
 fn end(view: &mut View, id: u64, step: Step, sentence: String) -> Vec<Outcome> {
     let lease = remove(&mut view.leases, id);
     lease.map(|lease| told(view, step, &lease, sentence)).into_iter().collect()
-}
-
-/// The memory of each of a lease's GPUs that an owner with these processes has.
-pub(super) fn vram(view: &View, lease: &Lease, owner: &Owner, pids: &[u32]) -> BTreeMap<String, u64> {
-    let owned = |holder: &Holder| match owner {
-        Owner::Process { .. } => pids.contains(&holder.pid),
-        Owner::Cgroup { path } => is_in(view, holder, path),
-    };
-    let gpus = view.gpus.iter().filter(|gpu| lease.gpus.iter().any(|number| **number == *gpu.device.gpu));
-    let sum = |holders: &[Holder]| {
-        let bytes = holders.iter().filter(|holder| owned(holder)).filter_map(|holder| holder.bytes);
-        bytes.fold(0_u64, u64::saturating_add)
-    };
-    gpus.map(|gpu| (gpu.device.gpu.to_string(), sum(gpu.processes()))).collect()
-}
-
-fn is_in(view: &View, holder: &Holder, path: &str) -> bool {
-    holder.cgroup.and_then(|id| view.workloads.path(id)).is_some_and(|at| contains(path, at))
 }
 
 /// Begins to count the use of an owner: from what it has, or from nothing if all that it has came after the grant.

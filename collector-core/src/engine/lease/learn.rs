@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::work::model;
-use super::{follow, refused};
+use super::{card, refused};
 use crate::circuit::Cause;
 use crate::learn::{self, Book, Change, Learned, Measured, Run};
 use crate::lease::{Body, Caller, Ended, Lease, Owner, State};
@@ -42,7 +42,7 @@ fn measure(view: &View, run: &mut Run, lease: &Lease, mixed: bool) {
         true => {
             let gpus = view.gpus.iter().map(|gpu| gpu.device.gpu.to_string()).collect();
             let whole = Lease { gpus, ..lease.clone() };
-            follow::vram(view, &whole, &lease.owner, &lease.pids)
+            card::vram(view, &whole, &lease.owner, &lease.pids)
         }
         false => lease.spent.vram.clone(),
     };

@@ -1,5 +1,6 @@
 //! Leases: requests in, answers out. What fits is judged in `admission/`; this folder decides who gets it, and when a lease ends.
 
+mod card;
 mod claim;
 mod evict;
 mod follow;
@@ -227,7 +228,7 @@ fn transfer(
     };
     // What a younger process uses came after the grant: all of it counts.
     let young = moved.granted.is_some_and(|granted| age < view.leases.now.saturating_sub(granted));
-    let vram = follow::vram(view, &moved, owner, &used.pids);
+    let vram = card::vram(view, &moved, owner, &used.pids);
     if may_change(caller, &moved) {
         follow::leave(&mut view.leases, &moved);
     }
@@ -264,7 +265,7 @@ fn granted(view: &View, mut lease: Lease, gpus: Vec<String>, used: &Use, life: O
     let on = |gpu: &&crate::view::gpu::Gpu| lease.gpus.iter().any(|number| **number == *gpu.device.gpu);
     lease.before = view.gpus.iter().filter(on).flat_map(|gpu| gpu.processes()).map(|holder| holder.pid).collect();
     let owner: Owner = lease.owner.clone();
-    let vram = follow::vram(view, &lease, &owner, &used.pids);
+    let vram = card::vram(view, &lease, &owner, &used.pids);
     follow::own(&view.leases, &mut lease, owner, used, vram, false);
     lease
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::follow;
+use super::card;
 use crate::learn::{self, Lesson, Run, Work};
 use crate::lease::{Kept, Lease};
 use crate::need::Need;
@@ -54,7 +54,7 @@ pub(super) fn begin(view: &mut View, lease: &Lease, young: bool) {
     // Whoever has nothing of any GPU yet has all of it from now on.
     let gpus = view.gpus.iter().map(|gpu| gpu.device.gpu.to_string()).collect();
     let whole = Lease { gpus, ..lease.clone() };
-    let has_none = || follow::vram(view, &whole, &lease.owner, &lease.pids).values().all(|bytes| *bytes == 0);
+    let has_none = || card::vram(view, &whole, &lease.owner, &lease.pids).values().all(|bytes| *bytes == 0);
     let any = lease.gpus.is_empty() && (young || has_none());
     let now = view.leases.now;
     if let Some(run) = view.leases.runs.get_mut(&lease.id) {
