@@ -33,7 +33,7 @@
     }
   }
   for (const row of document.querySelectorAll("[aria-labelledby=gpus] tbody tr")) {
-    const [gpu, memory, , busy, temperature, power, to, from] = [...row.children];
+    const [gpu, memory, , , busy, temperature, power, to, from] = [...row.children];
     const [used, total, share] = part(text(memory), /(\S+ \S+) of (\S+ \S+), (\S+ %)/);
     const [drawn, limit] = part(text(power), /(\S+ W) of (.*)/);
     const link = (cell) => text(cell).split(",")[0];

@@ -237,7 +237,8 @@ fn band(label: &str, share: &str, text: &str) -> Vec<(String, String)> {
 fn gpu(line: &str) -> Vec<(String, String)> {
     let plain = line.replace(['█', '░'], " ");
     let cells: Vec<&str> = plain.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
-    let [name, share, memory, busy, temperature, link, power, ..] = cells[..] else { panic!("{line}") };
+    // Its level is a word of the fold, and no number of a metric.
+    let [name, share, memory, _, busy, temperature, link, power, ..] = cells[..] else { panic!("{line}") };
     // A unit that both have is there once.
     let both = |text: &str| {
         let (one, other) = text.split_once('/').unwrap();
