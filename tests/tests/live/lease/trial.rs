@@ -188,11 +188,12 @@ fn reserve(socket: &str, other: &mut Tenant, drawn: &Drawn) {
     loop {
         let (_, all) = answer(send(socket, "GET", "reservations", &Value::Null));
         let list = all["reservations"].as_array().unwrap();
-        let one = list.iter().find(|one| one["id"] == granted["id"]).unwrap_or_else(|| panic!("{all}"));
-        if one["resources"][0]["used"].as_u64() >= Some(seen) {
+        // The list is that of the last tick, which may have been before the grant.
+        let one = list.iter().find(|one| one["id"] == granted["id"]);
+        if one.is_some_and(|one| one["resources"][0]["used"].as_u64() >= Some(seen)) {
             return;
         }
-        assert!(Instant::now() < deadline, "{drawn}: {one}");
+        assert!(Instant::now() < deadline, "{drawn}: {all}");
         sleep(Duration::from_millis(20));
     }
 }
