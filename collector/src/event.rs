@@ -23,7 +23,7 @@ pub struct Event {
     pub kind: &'static str,
     /// JSON: an alert, an incident in short, a change of a level, or what is wanted of a lease.
     pub data: Box<str>,
-    /// Whose it is; absent if everybody's.
+    /// The user who may see it; absent if everybody may.
     pub uid: Option<u32>,
 }
 

@@ -36,7 +36,7 @@ pub(super) fn reserved(one: &Claimed, amount: u64, line: &Line) -> Option<Way> {
 /// Leases whose owners this case may ask to give up what they have and what they keep; `of` says how much that is. Those that were not
 /// used for longest come first.
 pub(super) fn evictable(view: &View, case: &Case<'_>, line: &Line, of: impl Fn(&Lease) -> u64) -> Vec<Way> {
-    let may = |lease: &&Lease| lease.evictable && lease.is_held() && may_ask(case, lease);
+    let may = |lease: &&Lease| lease.is_held() && lease.may_be_asked_by(case.caller.uid, case.priority);
     let mut all: Vec<&Lease> = view.leases.held.values().filter(may).collect();
     all.sort_by_key(|lease| (lease.touched, lease.id));
     let way = |lease: &Lease| {
@@ -53,11 +53,6 @@ pub(super) fn evictable(view: &View, case: &Case<'_>, line: &Line, of: impl Fn(&
         Some(Way { kind, origin, sentence, amount: Some(amount), workload: Some(workload), id, ends_in_seconds: None })
     };
     all.into_iter().filter_map(way).collect()
-}
-
-/// Less important work of the same user, and what root marked for anybody who is as important.
-fn may_ask(case: &Case<'_>, lease: &Lease) -> bool {
-    lease.uid == case.caller.uid && lease.priority < case.priority || lease.anyone && lease.priority <= case.priority
 }
 
 /// Memory of a GPU that a workload holds; `alone`: nobody else holds any. The driver says how busy a GPU is, and not who makes it so.

@@ -95,7 +95,7 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// What those see of it who may not see whose it is.
+    /// The same without its owner, for users who may not see that.
     pub fn hidden(self) -> Reservation {
         Reservation { uid: None, owner: None, unit: None, orphans: Vec::new(), ..self }
     }

@@ -185,6 +185,12 @@ impl Spent {
 }
 
 impl Lease {
+    /// Whether a claim of this user and priority may ask the owner to give it up: it is less important work of the same user, or root
+    /// lets anybody ask who is as important.
+    pub fn may_be_asked_by(&self, uid: u32, priority: Priority) -> bool {
+        self.evictable && (self.uid == uid && self.priority < priority || self.anyone && self.priority <= priority)
+    }
+
     /// Whether it may still grow.
     pub fn is_held(&self) -> bool {
         matches!(self.state, State::Starting | State::Settled)

@@ -33,7 +33,7 @@ impl Default for Trail {
 }
 
 impl Trail {
-    /// Whether this change is told; otherwise it is counted. That a claim waits is told by what becomes of it.
+    /// Whether this change goes to the log and the journal; if not, it is counted. A claim that starts to wait goes to neither: its end does.
     pub fn passes(&mut self, time: u64, change: &Change) -> bool {
         let (step, uid) = (change.step, change.lease.uid);
         if step == Step::Waits {

@@ -16,7 +16,7 @@ use collector_core::text::shown;
 use sha2::{Digest as _, Sha256};
 
 use crate::cli::need::file::{is_model, regular};
-use crate::cli::need::{Own, Wants, folder, ollama, wanted};
+use crate::cli::need::{Own, VISIBLE, Wants, folder, ollama, wanted};
 use crate::config::load::Effective;
 use crate::exit::Failure;
 use crate::source::lease::program::file;
@@ -72,7 +72,6 @@ const ENVIRONMENT: [&str; 18] = [
     "VIRTUAL_ENV",
     "LD_PRELOAD",
 ];
-const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 
 /// The need of a command or a model, and which work it is. What nobody knows of a program may have been learned: then the need is unknown,
 /// and the agent says more. For the agent alone: without assumptions.

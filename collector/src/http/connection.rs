@@ -61,7 +61,7 @@ pub(super) struct Service {
     pub limits: Limits,
     pub tally: Arc<Tally>,
     pub seats: Arc<Seats>,
-    /// Places for those who are told that there is no place.
+    /// Connections that get a 503 because all places are taken.
     pub refusals: Arc<Semaphore>,
     /// With TLS.
     handshakes: Option<Handshakes>,

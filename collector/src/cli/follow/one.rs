@@ -18,7 +18,7 @@ use crate::cli::guard::signal::block_only;
 pub(super) struct One {
     child: Child,
     began: Instant,
-    /// It was told that it takes too long.
+    /// When it got SIGTERM because it ran for too long.
     hurried: Option<Instant>,
     id: u64,
     kind: String,

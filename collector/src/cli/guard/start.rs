@@ -18,13 +18,12 @@ use super::signal::Signals;
 use super::spare::Spared;
 use super::tree::Tree;
 use crate::cli::claim;
-use crate::cli::need::Environment;
+use crate::cli::need::{Environment, VISIBLE};
 use crate::client::Client;
 use crate::clock;
 use crate::exit::{Exit, Failure};
 
 /// GPUs that a process may use, by number or uuid; and that the numbers are those of NVML.
-const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 const ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
 
 /// A command that was started and ended.

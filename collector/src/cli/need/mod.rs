@@ -15,7 +15,7 @@ use collector_core::need::Need;
 use collector_core::need::command::Program;
 use collector_core::need::declared::Declared;
 
-pub use self::environment::Environment;
+pub use self::environment::{Environment, VISIBLE};
 use self::estimate::estimate;
 use self::host::Host;
 use super::settings::{HEADING, Settings};

@@ -73,7 +73,7 @@ impl Followed {
             return;
         }
         let (owner, cgroup) = (lease.owner.clone(), lease.cgroup.clone());
-        // Only another owner begins to be empty anew.
+        // The time for which an owner has had no process starts again only with another owner.
         let empty = state.leases.get(&lease.id).filter(|one| one.owner == owner).and_then(|one| one.empty);
         // What was read of another owner is not this one's.
         if state.leases.get(&lease.id).is_some_and(|one| one.owner != owner) {

@@ -9,7 +9,7 @@ use super::told;
 use crate::admission::{self, Case, Claimed, Judged};
 use crate::amount;
 use crate::lease::verdict::{WayKind, WayOrigin};
-use crate::lease::{Decision, Eviction, Lease, Priority, State, Step, Verdict, Wanted, Way};
+use crate::lease::{Decision, Eviction, Lease, State, Step, Verdict, Wanted, Way};
 use crate::outcome::Outcome;
 use crate::view::View;
 use crate::view::lease::{Leases, Leaving, place};
@@ -25,9 +25,6 @@ const NAMED: usize = 5;
 /// A lease that may be asked for.
 struct Candidate {
     id: u64,
-    uid: u32,
-    anyone: bool,
-    priority: Priority,
     /// Its owner was asked, and may still answer.
     open: bool,
     give: Give,
@@ -64,9 +61,6 @@ impl Plan {
         });
         let candidate = |lease: &Lease| Candidate {
             id: lease.id,
-            uid: lease.uid,
-            anyone: lease.anyone,
-            priority: lease.priority,
             open: lease.eviction.as_ref().is_some_and(|eviction| eviction.is_open(now)),
             give: Give::of(lease),
         };
@@ -120,12 +114,15 @@ impl Plan {
     fn cover(&self, view: &View, case: &Case<'_>, short: &[Short]) -> Option<Cover> {
         let (uid, limits) = (case.caller.uid, &view.leases.limits);
         let mut left = short.to_vec();
+        let may = |candidate: &Candidate| {
+            view.leases.held.get(&candidate.id).is_some_and(|lease| lease.may_be_asked_by(uid, case.priority))
+        };
         let is_covered = |left: &[Short]| left.iter().all(|one| one.amount == 0);
         self.coming.iter().for_each(|give| give.fill(view, uid, &mut left));
         let mut cover = Cover { open: Vec::new(), ask: Vec::new(), wanted: wanted(short) };
         let mut possible = 0;
         for (at, candidate) in self.candidates.iter().enumerate() {
-            let may = may(case, candidate) && candidate.give.helps(view, uid, short);
+            let may = may(candidate) && candidate.give.helps(view, uid, short);
             possible += usize::from(may);
             if candidate.open && !is_covered(&left) {
                 candidate.give.fill(view, uid, &mut left);
@@ -136,7 +133,7 @@ impl Plan {
             return Some(cover);
         }
         let least = limits.evict_least.max(possible.checked_div(limits.evict_part).unwrap_or(0));
-        for (at, candidate) in self.candidates.iter().enumerate().filter(|(_, it)| !it.open && may(case, it)) {
+        for (at, candidate) in self.candidates.iter().enumerate().filter(|(_, it)| !it.open && may(it)) {
             let enough = is_covered(&left);
             if enough && cover.ask.len() >= least {
                 break;
@@ -204,12 +201,6 @@ impl Plan {
         }
         outcomes
     }
-}
-
-/// Less important leases of the same user, and those that root lets anybody ask for, if they are not more important.
-fn may(case: &Case<'_>, candidate: &Candidate) -> bool {
-    candidate.uid == case.caller.uid && candidate.priority < case.priority
-        || candidate.anyone && candidate.priority <= case.priority
 }
 
 fn said(wanted: &Wanted) -> String {

@@ -161,7 +161,7 @@ fn nobody_is_asked_for_what_would_not_make_room_or_for_nothing_that_is_in_the_wa
     assert_eq!(world.asked_for(), [0_u64; 0], "40 would be free");
     let no = world.verdict(memory(31 * GIB));
     assert_eq!(no.verdict, Decision::No, "root asks for its own alone: {no:?}");
-    // The same user is told that it is worth waiting.
+    // The owner of the reservation itself gets `wait`.
     let ask = crate::lease::Ask { need: memory(31 * GIB), ..Default::default() };
     let ask_as = |world: &mut World, uid| {
         let number = world.ask(caller(uid), Asked::Admit(ask.clone()));
