@@ -14,7 +14,7 @@ use crate::signal::counted::Counted;
 use crate::signal::table::signals;
 use crate::stage::Stage;
 use crate::statistic::workload::Values;
-use crate::statistic::{disk, filesystem, gpu, host, network};
+use crate::statistic::{disk, filesystem, gpu, host, model, network};
 use crate::tier::Limits;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,6 +66,8 @@ macro_rules! readings {
             Filesystem(filesystem::Reading),
             Network(network::Reading),
             Gpu(gpu::Reading),
+            /// What a model server says of itself.
+            Model(model::Reading),
             Pressure(pressure::Reading),
             /// Names that the host gives to a cgroup's container or pod.
             Name(Name),
@@ -95,6 +97,7 @@ macro_rules! readings {
                     Reading::Host(_) | Reading::Disk(_) | Reading::Filesystem(_) => Origin::Host,
                     Reading::Network(_) | Reading::Pressure(_) => Origin::Host,
                     Reading::Gpu(_) => Origin::Gpu,
+                    Reading::Model(_) => Origin::Model,
                 }
             }
         }
@@ -113,14 +116,17 @@ pub enum Origin {
     Host,
     /// NVML.
     Gpu,
+    /// Model servers.
+    Model,
 }
 
 impl Origin {
     /// In the order of their numbers.
-    pub const ALL: [Origin; 5] = [Origin::Kernel, Origin::Cgroup, Origin::Agent, Origin::Host, Origin::Gpu];
+    pub const ALL: [Origin; 6] =
+        [Origin::Kernel, Origin::Cgroup, Origin::Agent, Origin::Host, Origin::Gpu, Origin::Model];
 
     pub fn label(self) -> &'static str {
-        ["kernel", "cgroup", "agent", "host", "gpu"][self as usize]
+        ["kernel", "cgroup", "agent", "host", "gpu", "model"][self as usize]
     }
 }
 

@@ -22,6 +22,7 @@ pub enum Stage {
     Journal,
     Malformed,
     MissedRun,
+    Model,
     Name,
     Network,
     Node,
@@ -45,7 +46,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub const ALL: [Stage; 32] = [
+    pub const ALL: [Stage; 33] = [
         Stage::Alert,
         Stage::AlertSeries,
         Stage::Device,
@@ -60,6 +61,7 @@ impl Stage {
         Stage::Journal,
         Stage::Malformed,
         Stage::MissedRun,
+        Stage::Model,
         Stage::Name,
         Stage::Network,
         Stage::Node,
@@ -163,6 +165,11 @@ impl Stage {
                 "missed_run",
                 "The kernel skipped a run of a program, because another program ran on that CPU. What it would have counted is missing.",
                 "Nothing if it is rare. Otherwise check for other tracers on the host: `bpftool prog`.",
+            ),
+            Stage::Model => (
+                "model",
+                "A model server beyond the 256 (of one user 16), or a model of a server beyond the 16, that are kept. Its numbers are missing.",
+                "Find out who starts so many: `headroom workloads`. Leave out servers that do not matter: `model.exclude`.",
             ),
             Stage::Name => (
                 "name",

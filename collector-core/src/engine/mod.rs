@@ -197,6 +197,7 @@ macro_rules! fold {
                         host.network.fold(time, reading, workloads, coverage);
                     }
                     Reading::Gpu(reading) => view.gpus.fold(time, reading, &mut view.coverage),
+                    Reading::Model(reading) => view.models.fold(time, reading, &mut view.coverage),
                     Reading::Pressure(reading) => {
                         outcomes.extend(pressure::fold(&mut view.host, time, reading).map(Outcome::Pressure));
                     }

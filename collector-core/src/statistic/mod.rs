@@ -5,6 +5,7 @@ pub mod disk;
 pub mod filesystem;
 pub mod gpu;
 pub mod host;
+pub mod model;
 pub mod network;
 pub mod workload;
 
@@ -239,6 +240,7 @@ mod tests {
         check::<super::filesystem::Statistic>();
         check::<super::gpu::Statistic>();
         check::<super::network::Statistic>();
+        check::<super::model::Statistic>();
         assert_eq!(Of::ALL.len(), COUNT);
         assert_eq!(Of::find("memory"), None);
     }

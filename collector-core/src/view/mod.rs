@@ -11,6 +11,7 @@ pub mod host;
 pub mod incident;
 pub mod lease;
 pub mod level;
+pub mod model;
 pub mod number;
 pub mod reservation;
 pub mod start;
@@ -32,6 +33,7 @@ use host::Host;
 use incident::Incidents;
 use lease::Leases;
 use level::Levels;
+use model::Models;
 use number::{Known, Number};
 use start::Starts;
 use workload::{OTHER, Pass, Unseen, Workload, Workloads};
@@ -47,6 +49,8 @@ pub struct View {
     pub host: Host,
     pub workloads: Workloads,
     pub gpus: Gpus,
+    /// Model servers.
+    pub models: Models,
     /// How degraded the host is.
     pub level: Levels,
     pub firing: Firing,
