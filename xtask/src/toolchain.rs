@@ -84,6 +84,9 @@ impl Toolchain {
             .env("RUSTC_WRAPPER", "")
             // This variable overrides all other sources of flags.
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join(OsStr::new("\x1f")))
+            // bpf-linker optimises across crates itself, and how the agent is linked must not change what old kernels get.
+            .env("CARGO_PROFILE_RELEASE_LTO", "false")
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
             .current_dir(root)
             .args(["--package", "collector-ebpf", "--release", "--target", TARGET, "--target-dir"])
             .arg(target_dir);
