@@ -7,11 +7,19 @@ use collector_core::rule::Rules;
 use super::entry::AnyTable;
 use super::error::Error;
 use super::section::Config;
-use super::table::{model, pool, rule, sink, target};
+use super::table::{model, model_server, pool, rule, sink, target};
 
 /// Every array of tables, in the order of the documentation.
-pub const TABLES: &[&dyn AnyTable<Config>] =
-    &[&rule::RULE, &target::TARGET, &pool::POOL, &model::MODEL, &sink::WEBHOOK, &sink::ALERTMANAGER, &sink::FILE];
+pub const TABLES: &[&dyn AnyTable<Config>] = &[
+    &rule::RULE,
+    &target::TARGET,
+    &pool::POOL,
+    &model::MODEL,
+    &model_server::MODEL_SERVER,
+    &sink::WEBHOOK,
+    &sink::ALERTMANAGER,
+    &sink::FILE,
+];
 
 /// Checks all tables and returns the rules.
 ///

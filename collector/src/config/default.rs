@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::admission::Admission;
 use super::section::{
-    Config, Disk, Fault, Filesystem, Gpu, Guard, History, Journal, Kernel, Levels, Log, Metrics, Need, Network,
+    Config, Disk, Fault, Filesystem, Gpu, Guard, History, Journal, Kernel, Levels, Log, Metrics, Models, Need, Network,
     Pressure, Sinks, Transfer, Workload,
 };
 
@@ -105,6 +105,7 @@ impl Default for Config {
                 pcie_budget: Duration::from_millis(10),
             },
             transfer: Transfer { enabled: false, scan: Duration::from_secs(2) },
+            models: Models { enabled: true, interval: Duration::from_secs(5), exclude: Vec::new() },
             level: Levels {
                 memory_limit: 0.9,
                 cpu_limit: 1.0,
@@ -132,6 +133,7 @@ impl Default for Config {
             rule: Vec::new(),
             pool: Vec::new(),
             model: Vec::new(),
+            model_server: Vec::new(),
             sink: Sinks::default(),
         }
     }

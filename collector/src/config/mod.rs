@@ -14,6 +14,7 @@ pub mod error;
 pub mod file;
 pub mod kind;
 pub mod load;
+pub mod model_server;
 pub mod pool;
 pub mod profile;
 pub mod secret;
@@ -28,5 +29,6 @@ pub mod value;
 
 pub use admission::Admission;
 pub use section::{
-    Config, Disk, Filesystem, Gpu, History, Journal, Kernel, Log, Metrics, Network, Pressure, Sinks, Transfer, Workload,
+    Config, Disk, Filesystem, Gpu, History, Journal, Kernel, Log, Metrics, Models, Network, Pressure, Sinks, Transfer,
+    Workload,
 };

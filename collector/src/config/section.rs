@@ -13,6 +13,7 @@ use collector_core::tier::Limits;
 
 use super::admission::Admission;
 use super::entry::Entry;
+use super::model_server::ModelServer;
 use super::pool::Pool;
 use super::sink::{FileSink, Sink};
 use super::target::Wanted;
@@ -65,6 +66,8 @@ pub struct Config {
     pub gpu: Gpu,
     /// `[transfer]`
     pub transfer: Transfer,
+    /// `[models]`
+    pub models: Models,
     /// `[level]`
     pub level: Levels,
     /// `[admission]`
@@ -85,6 +88,8 @@ pub struct Config {
     pub pool: Vec<Entry<Pool>>,
     /// `[[model]]`
     pub model: Vec<Entry<Model>>,
+    /// `[[model_server]]`
+    pub model_server: Vec<Entry<ModelServer>>,
     /// `[[sink.…]]`
     pub sink: Sinks,
 }
@@ -240,6 +245,17 @@ pub struct Transfer {
     pub enabled: bool,
     /// Interval of scanning for new processes and libraries.
     pub scan: Duration,
+}
+
+/// `[models]`
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub struct Models {
+    /// Whether model servers are found and asked.
+    pub enabled: bool,
+    pub interval: Duration,
+    /// Names of servers and paths of cgroups to leave out; `*` matches any text.
+    pub exclude: Vec<String>,
 }
 
 /// `[level]`: the shares, 0 to 1, that the host may use.

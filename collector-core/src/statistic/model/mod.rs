@@ -115,7 +115,7 @@ impl Kind {
     ];
 
     /// In labels and settings.
-    pub fn label(self) -> &'static str {
+    pub const fn label(self) -> &'static str {
         ["vllm", "sglang", "llama_cpp", "llama_router", "ollama", "tgi", "tei", "triton", "lmdeploy"][self as usize]
     }
 
@@ -142,6 +142,9 @@ pub struct Server {
     /// The memory cgroup of that process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Id>,
+    /// The workload that it belongs to, as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Arc<str>>,
     /// The name of the server that started it: Ollama, or a router.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Arc<str>>,

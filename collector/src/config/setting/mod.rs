@@ -5,8 +5,10 @@ mod gpu;
 mod guard;
 mod history;
 mod level;
+mod model;
 mod need;
 mod network;
+mod pressure;
 mod profile;
 mod row;
 
@@ -26,9 +28,6 @@ pub fn find(key: &str) -> Option<&'static Setting> {
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-/// The kernel's bounds of a PSI window (WINDOW_MIN_US and WINDOW_MAX_US in kernel/sched/psi.c).
-const WINDOW_MIN: Duration = Duration::from_millis(500);
-const WINDOW_MAX: Duration = Duration::from_secs(10);
 const MIB: u32 = 1024 * 1024;
 
 /// Every key, section by section.
@@ -234,49 +233,14 @@ pub const SETTINGS: &[Setting] = &[
               readings of the second before a kill. \"0s\", or no less than tick, reads it at ticks alone; less than \
               20 ms costs more than it shows.",
     ),
-    without_flag(
-        "pressure.memory_waiting",
-        Kind::Duration(|config| &mut config.pressure.memory_waiting, Duration::ZERO, WINDOW_MAX),
-        "Set a PSI trigger: the kernel reports at once when at least one task waited for memory for this long \
-              within pressure.memory_window. Each report is logged and counted. \"0s\" sets no trigger; pressure \
-              is measured in any case.",
-    ),
-    without_flag(
-        "pressure.memory_stalled",
-        Kind::Duration(|config| &mut config.pressure.memory_stalled, Duration::ZERO, WINDOW_MAX),
-        "The same trigger for all non-idle tasks waiting for memory at the same time.",
-    ),
-    without_flag(
-        "pressure.memory_window",
-        Kind::Duration(|config| &mut config.pressure.memory_window, WINDOW_MIN, WINDOW_MAX),
-        "Window of both memory triggers; each fires at most once per window. Without CAP_SYS_RESOURCE, triggers \
-              need Linux 6.4 and a window that is a multiple of two seconds.",
-    ),
-    without_flag(
-        "pressure.io_waiting",
-        Kind::Duration(|config| &mut config.pressure.io_waiting, Duration::ZERO, WINDOW_MAX),
-        "The same trigger for at least one task waiting for IO, which is normal on many hosts.",
-    ),
-    without_flag(
-        "pressure.io_stalled",
-        Kind::Duration(|config| &mut config.pressure.io_stalled, Duration::ZERO, WINDOW_MAX),
-        "The same trigger for all non-idle tasks waiting for IO at the same time.",
-    ),
-    without_flag(
-        "pressure.io_window",
-        Kind::Duration(|config| &mut config.pressure.io_window, WINDOW_MIN, WINDOW_MAX),
-        "Window of both IO triggers.",
-    ),
-    without_flag(
-        "pressure.cpu_waiting",
-        Kind::Duration(|config| &mut config.pressure.cpu_waiting, Duration::ZERO, WINDOW_MAX),
-        "The same trigger for at least one task waiting for a CPU, which is normal on many hosts.",
-    ),
-    without_flag(
-        "pressure.cpu_window",
-        Kind::Duration(|config| &mut config.pressure.cpu_window, WINDOW_MIN, WINDOW_MAX),
-        "Window of the CPU trigger.",
-    ),
+    pressure::MEMORY_WAITING,
+    pressure::MEMORY_STALLED,
+    pressure::MEMORY_WINDOW,
+    pressure::IO_WAITING,
+    pressure::IO_STALLED,
+    pressure::IO_WINDOW,
+    pressure::CPU_WAITING,
+    pressure::CPU_WINDOW,
     without_flag(
         "disk.exclude",
         Kind::Patterns(|config| &mut config.disk.exclude),
@@ -329,6 +293,9 @@ pub const SETTINGS: &[Setting] = &[
         "Interval of searching for processes with a CUDA driver library that is not probed yet. The agent checks \
               each process when it is new, and then at doubling intervals up to one minute.",
     ),
+    model::ENABLED,
+    model::INTERVAL,
+    model::EXCLUDE,
     level::MEMORY_LIMIT,
     level::CPU_LIMIT,
     level::FILESYSTEM_LIMIT,

@@ -1,6 +1,7 @@
 //! Arrays of tables, one file each. [`catalogue`](super::catalogue) lists them.
 
 pub mod model;
+pub mod model_server;
 pub mod pool;
 pub mod rule;
 pub mod sink;
