@@ -14,7 +14,7 @@ use crate::signal::counted::Counted;
 use crate::signal::table::signals;
 use crate::stage::Stage;
 use crate::statistic::workload::Values;
-use crate::statistic::{disk, filesystem, gpu, host, model, network};
+use crate::statistic::{contention, disk, filesystem, gpu, host, model, network};
 use crate::tier::Limits;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,6 +68,8 @@ macro_rules! readings {
             Gpu(gpu::Reading),
             /// What a model server says of itself.
             Model(model::Reading),
+            /// What a workload that is watched closely waits for.
+            Contention(contention::Reading),
             Pressure(pressure::Reading),
             /// Names that the host gives to a cgroup's container or pod.
             Name(Name),
@@ -98,6 +100,7 @@ macro_rules! readings {
                     Reading::Network(_) | Reading::Pressure(_) => Origin::Host,
                     Reading::Gpu(_) => Origin::Gpu,
                     Reading::Model(_) => Origin::Model,
+                    Reading::Contention(_) => Origin::Cgroup,
                 }
             }
         }

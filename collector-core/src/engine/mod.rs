@@ -157,6 +157,7 @@ macro_rules! fold {
                     Reading::Start(start) => view.start(time, start),
                     Reading::Tick => {
                         let history = view.tick(time);
+                        view.step(time);
                         outcomes = oom::release(view, held);
                         let changes = level::tick(level, view, time);
                         outcomes.extend(changes.into_iter().map(|change| Outcome::Level(Box::new(change))));
@@ -198,6 +199,11 @@ macro_rules! fold {
                     }
                     Reading::Gpu(reading) => view.gpus.fold(time, reading, &mut view.coverage),
                     Reading::Model(reading) => view.models.fold(time, reading, &mut view.coverage),
+                    Reading::Contention(reading) => {
+                        if let Some(workload) = view.workloads.name(reading.cgroup) {
+                            view.slow.fold(&workload, reading);
+                        }
+                    }
                     Reading::Pressure(reading) => {
                         outcomes.extend(pressure::fold(&mut view.host, time, reading).map(Outcome::Pressure));
                     }

@@ -91,6 +91,12 @@ fn when(kind: Kind) -> &'static str {
         Kind::Killed => {
             "A process of another workload (earlyoom, systemd-oomd, a shell, …) sent SIGKILL or SIGTERM to a process while memory was short. Its further signals to the same workload within a second are part of it. Without shortage no signal is reported: services and containers are stopped with the same ones."
         }
+        Kind::Latency => {
+            "A model server answers more slowly than usual at like load: a percentile of its own time to first token, between tokens or end to end, or the mean time of a token where a server tells no more."
+        }
+        Kind::GpuStarved => {
+            "The GPU of a workload is used much less than usual, and something on the host that is worse than usual is to blame. No incident begins where the workload itself does less."
+        }
     }
 }
 

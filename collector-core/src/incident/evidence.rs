@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::gpu::LostGpu;
 use super::history::History;
+use super::slow::Slow;
 use crate::count::sum;
 use crate::pressure::Resource;
 use crate::signal::kill::Shortage;
@@ -59,6 +60,9 @@ pub struct Evidence {
     pub storm: Option<Storm>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<LostGpu>,
+    /// Why something is slow: facts of the last minute beside what was usual.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow: Option<Slow>,
     /// Recent changes: first those of the workload, of what is above it and of its siblings, then others; each oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,

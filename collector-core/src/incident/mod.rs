@@ -10,6 +10,7 @@ mod line;
 pub mod page;
 pub mod ran_out;
 pub mod shape;
+mod slow;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,7 @@ pub use document::document;
 pub use evidence::{Change, Consumer, Evidence, Figures, Held, Host, Limit, Source, Storm, Task, Victim, What};
 pub use gpu::{Holder, LostGpu};
 pub use history::{History, Lines};
+pub use slow::{Neighbour, Pair, Slow};
 
 /// Reported when it begins, and again under the same id once it is complete.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -68,6 +70,10 @@ pub enum Kind {
     GpuLost,
     /// A process ended another workload's process while memory was short.
     Killed,
+    /// A model server answers more slowly than usual at like load.
+    Latency,
+    /// A workload's GPU idles because of the host.
+    GpuStarved,
 }
 
 impl Incident {
@@ -79,7 +85,15 @@ impl Incident {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 5] = [Kind::Oom, Kind::MemoryPressure, Kind::IoPressure, Kind::GpuLost, Kind::Killed];
+    pub const ALL: [Kind; 7] = [
+        Kind::Oom,
+        Kind::MemoryPressure,
+        Kind::IoPressure,
+        Kind::GpuLost,
+        Kind::Killed,
+        Kind::Latency,
+        Kind::GpuStarved,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -88,6 +102,8 @@ impl Kind {
             Kind::IoPressure => "io_pressure",
             Kind::GpuLost => "gpu_lost",
             Kind::Killed => "killed",
+            Kind::Latency => "latency",
+            Kind::GpuStarved => "gpu_starved",
         }
     }
 }

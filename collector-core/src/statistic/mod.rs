@@ -1,6 +1,7 @@
 //! Statistics: numbers that the kernel keeps in files, with one table per subject. A reading of them is [`Values`]. Knows neither
 //! the files nor how the numbers are used.
 
+pub mod contention;
 pub mod disk;
 pub mod filesystem;
 pub mod gpu;

@@ -14,6 +14,7 @@ pub mod level;
 pub mod model;
 pub mod number;
 pub mod reservation;
+pub mod slow;
 pub mod start;
 pub mod workload;
 
@@ -35,6 +36,7 @@ use lease::Leases;
 use level::Levels;
 use model::Models;
 use number::{Known, Number};
+use slow::Slows;
 use start::Starts;
 use workload::{OTHER, Pass, Unseen, Workload, Workloads};
 
@@ -51,6 +53,8 @@ pub struct View {
     pub gpus: Gpus,
     /// Model servers.
     pub models: Models,
+    /// What explains that something is slow.
+    pub slow: Slows,
     /// How degraded the host is.
     pub level: Levels,
     pub firing: Firing,

@@ -7,6 +7,7 @@ mod gpu;
 mod killed;
 mod limit;
 mod oom;
+pub(crate) mod slow;
 mod storm;
 #[cfg(test)]
 mod tests;
@@ -126,6 +127,7 @@ fn close(view: &View, open: Open) -> Incident {
         Kind::MemoryPressure | Kind::IoPressure => storm::complete(view, &mut incident, last),
         Kind::GpuLost => gpu::complete(view, &mut incident),
         Kind::Killed => killed::complete(view, &mut incident),
+        Kind::Latency | Kind::GpuStarved => {}
     }
     explain(&mut incident);
     if incident.cause.rule == cause::NOT_KNOWN && before.cause.rule != cause::NOT_KNOWN && is_over(view, &before) {
@@ -141,6 +143,7 @@ fn explain(incident: &mut Incident) {
         Kind::MemoryPressure | Kind::IoPressure => storm::title(incident),
         Kind::GpuLost => gpu::title(incident),
         Kind::Killed => killed::title(incident),
+        Kind::Latency | Kind::GpuStarved => slow::title(incident),
     };
     incident.cause = cause::find(incident);
 }

@@ -14,6 +14,7 @@ mod oom;
 mod parts;
 mod pressure;
 mod rise;
+mod slow;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,8 @@ pub struct Rule {
 /// All rules, in the order in which they are tried. For a kill: first what makes the other questions pointless (a kill on
 /// request, full memory nodes, a limit that was lowered); then who filled a limit that several share; then what filled the
 /// workload's own; then how its memory grew; last the host. For pressure: first what a workload's own settings do to it.
+/// For slowness: first what the server itself ran out of; then what the workload's memory and its limits do to it, the more special
+/// first (who is at its memory.high reclaims as well); then the CPU, GPUs, the disk and the network.
 pub const RULES: &[Rule] = &[
     node::REQUESTED,
     node::NODES_FULL,
@@ -65,6 +68,23 @@ pub const RULES: &[Rule] = &[
     gpu::XID,
     gpu::DRIVER_GONE,
     killed::BY_A_PROCESS,
+    slow::server::KV_EXHAUSTED,
+    slow::server::QUEUE,
+    slow::memory::READ_AGAIN,
+    slow::memory::SWAP,
+    slow::memory::AT_HIGH,
+    slow::memory::RECLAIM,
+    slow::cpu::THROTTLED,
+    slow::cpu::STEAL,
+    slow::cpu::RUN_QUEUE,
+    slow::gpu::LINK_DEGRADED,
+    slow::gpu::LINK_SATURATED,
+    slow::gpu::CLOCKS,
+    slow::gpu::ERROR,
+    slow::server::OFFLOAD,
+    slow::disk::NEIGHBOUR,
+    slow::disk::SLOW_DISK,
+    slow::network::SATURATED,
 ];
 
 /// The cause if no rule applies.
@@ -96,5 +116,6 @@ fn unknown(facts: &Facts<'_>) -> Finding {
         Kind::MemoryPressure | Kind::IoPressure => pressure::unknown(facts),
         Kind::GpuLost => gpu::unknown(facts),
         Kind::Killed => killed::unknown(facts),
+        Kind::Latency | Kind::GpuStarved => slow::unknown(facts),
     }
 }

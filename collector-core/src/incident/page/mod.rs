@@ -68,7 +68,7 @@ pub fn page(incident: &Incident, checks: &[[String; 2]], width: usize, colour: b
     consumers(&mut page, &format!("Largest workloads below {limited}"), &evidence.within);
     let most = match incident.kind {
         Kind::MemoryPressure | Kind::IoPressure => "Workloads that waited most on this host",
-        Kind::Oom | Kind::GpuLost | Kind::Killed => "Largest workloads on this host",
+        Kind::Oom | Kind::GpuLost | Kind::Killed | Kind::Latency | Kind::GpuStarved => "Largest workloads on this host",
     };
     consumers(&mut page, most, &evidence.consumers);
     if evidence.host.total_bytes.is_some() {
@@ -214,6 +214,8 @@ fn kind(kind: Kind) -> &'static str {
         Kind::IoPressure => "IO pressure",
         Kind::GpuLost => "lost GPU",
         Kind::Killed => "kill by a process",
+        Kind::Latency => "slow answers",
+        Kind::GpuStarved => "starved GPU",
     }
 }
 
