@@ -21,6 +21,7 @@ pub mod learn;
 pub mod lease;
 pub mod level;
 pub mod metric;
+pub mod model;
 pub mod need;
 pub mod outcome;
 pub mod pattern;

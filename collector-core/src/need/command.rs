@@ -37,15 +37,18 @@ pub struct Command<'a, T> {
 
 impl<'a, T: AsRef<str>> Command<'a, T> {
     pub fn of(line: &'a [T]) -> Result<Command<'a, T>, Unknown> {
-        let (_, line) = split_environment(line);
-        let Some((program, rest)) = line.split_first() else { return Err(Unknown("an empty command".to_owned())) };
-        let name = file_name(program.as_ref());
-        let unknown = || Unknown(program.as_ref().to_owned());
-        if is_python(name) {
-            return python(rest).ok_or_else(unknown);
-        }
+        let unknown =
+            || Unknown(split_environment(line).1.first().map_or("an empty command", AsRef::as_ref).to_owned());
+        let (name, rest) = split_program(line).ok_or_else(unknown)?;
         by_name(name, rest).ok_or_else(unknown)
     }
+}
+
+/// The program that a command line starts, and its arguments: the name of its file; for Python, that of the script or the module.
+pub fn split_program<T: AsRef<str>>(line: &[T]) -> Option<(&str, &[T])> {
+    let (program, rest) = split_environment(line).1.split_first()?;
+    let name = file_name(program.as_ref());
+    if is_python(name) { python(rest) } else { Some((name, rest)) }
 }
 
 fn by_name<'a, T: AsRef<str>>(name: &str, rest: &'a [T]) -> Option<Command<'a, T>> {
@@ -54,7 +57,9 @@ fn by_name<'a, T: AsRef<str>>(name: &str, rest: &'a [T]) -> Option<Command<'a, T
     let (program, arguments) = match (name, verb) {
         ("llama-server" | "llama-cpp-server", _) => (Program::Llama, rest),
         ("llama", Some("serve")) => (Program::Llama, after_verb),
-        ("vllm", Some("serve")) => (Program::Vllm, after_verb),
+        ("vllm.entrypoints.openai.api_server" | "vllm.entrypoints.api_server", _) => (Program::Vllm, rest),
+        ("vllm" | "vllm.entrypoints.cli.main", Some("serve")) => (Program::Vllm, after_verb),
+        ("sglang.launch_server", _) => (Program::Sglang, rest),
         ("sglang", Some("serve")) => (Program::Sglang, after_verb),
         ("text-generation-launcher", _) => (Program::Tgi, rest),
         ("ollama", Some("run")) => (Program::Ollama, after_verb),
@@ -64,32 +69,21 @@ fn by_name<'a, T: AsRef<str>>(name: &str, rest: &'a [T]) -> Option<Command<'a, T
 }
 
 /// `python [flags] -m MODULE …` or `python [flags] SCRIPT …`.
-fn python<T: AsRef<str>>(mut rest: &[T]) -> Option<Command<'_, T>> {
+fn python<T: AsRef<str>>(mut rest: &[T]) -> Option<(&str, &[T])> {
     while let [first, after @ ..] = rest {
         match first.as_ref() {
             "-m" => {
                 let (module, arguments) = after.split_first()?;
-                return module_of(module.as_ref(), arguments);
+                return Some((module.as_ref(), arguments));
             }
             // A value follows.
             "-X" | "-W" => rest = after.get(1..)?,
             "-c" | "-" => return None,
             flag if flag.starts_with('-') => rest = after,
-            script => return by_name(file_name(script), after),
+            script => return Some((file_name(script), after)),
         }
     }
     None
-}
-
-fn module_of<'a, T: AsRef<str>>(module: &str, arguments: &'a [T]) -> Option<Command<'a, T>> {
-    let program = match module {
-        "vllm.entrypoints.openai.api_server" | "vllm.entrypoints.api_server" => Program::Vllm,
-        "vllm.entrypoints.cli.main" | "vllm" => return by_name("vllm", arguments),
-        "sglang.launch_server" => Program::Sglang,
-        "sglang" => return by_name("sglang", arguments),
-        _ => return None,
-    };
-    Some(Command { program, arguments })
 }
 
 fn file_name(path: &str) -> &str {

@@ -1,0 +1,175 @@
+//! What a server's command line says about asking it and of what it may keep in host memory. Knows flags, and no process.
+
+use crate::need::flag;
+
+/// Settings of a server, as far as its command line says them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// It falls asleep after so many idle nanoseconds, and asking it for numbers counts as work.
+    pub sleep: Option<u64>,
+    /// All slots share one KV cache.
+    pub shared: Option<bool>,
+    /// How many requests it works on at once.
+    pub slots: Option<u64>,
+    /// Bytes that its prompt cache may take.
+    pub prompt_cache: Option<PromptCache>,
+    /// Bytes of host memory for its KV cache.
+    pub offload: Option<u64>,
+    /// It was told to tell no numbers, by this flag.
+    pub silent: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PromptCache {
+    /// The version decides.
+    Default,
+    Bytes(u64),
+    Unlimited,
+}
+
+/// Arguments of a command line. The last of several counts.
+#[derive(Debug)]
+pub(super) struct Arguments<'a, T>(pub &'a [T]);
+
+impl<T> Clone for Arguments<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Arguments<'_, T> {}
+
+impl<'a, T: AsRef<str>> Arguments<'a, T> {
+    /// The value of a flag, `--flag value` or `--flag=value`; `--max_num_seqs` is `--max-num-seqs`.
+    pub fn value(self, names: &[&str]) -> Option<&'a str> {
+        let mut found = None;
+        for (index, argument) in self.0.iter().enumerate() {
+            match argument.as_ref().split_once('=') {
+                Some((flag, value)) if is(flag, names) => found = Some(value),
+                None if is(argument.as_ref(), names) => found = self.0.get(index + 1).map(AsRef::as_ref).or(found),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    pub fn has(self, names: &[&str]) -> bool {
+        self.0.iter().any(|argument| is(argument.as_ref().split('=').next().unwrap_or_default(), names))
+    }
+
+    fn number(self, names: &[&str]) -> Option<u64> {
+        flag::number(self.value(names)?).ok()?
+    }
+}
+
+fn is(argument: &str, names: &[&str]) -> bool {
+    let same = |name: &&str| {
+        name.len() == argument.len()
+            && name.bytes().zip(argument.bytes()).all(|(one, other)| one == other || (one, other) == (b'-', b'_'))
+    };
+    names.iter().any(|name| same(&name))
+}
+
+const MIB: u64 = 1 << 20;
+const SECOND: u64 = 1_000_000_000;
+
+pub(super) fn llama<T: AsRef<str>>(arguments: Arguments<'_, T>) -> Settings {
+    let parallel = arguments.number(&["-np", "--parallel"]);
+    let sleep = arguments.number(&["--sleep-idle-seconds"]).map(|seconds| seconds.saturating_mul(SECOND));
+    Settings {
+        sleep,
+        // Without a number of slots it chooses four that share one cache (b11434); older ones have one slot.
+        shared: Some(match () {
+            () if arguments.has(&["-no-kvu", "--no-kv-unified"]) => false,
+            () => parallel.is_none() || arguments.has(&["-kvu", "--kv-unified"]),
+        }),
+        slots: parallel,
+        prompt_cache: Some(match arguments.value(&["-cram", "--cache-ram"]).map(flag::number) {
+            None | Some(Err(_)) => PromptCache::Default,
+            Some(Ok(None)) => PromptCache::Unlimited,
+            Some(Ok(Some(mib))) => PromptCache::Bytes(mib.saturating_mul(MIB)),
+        }),
+        ..Settings::default()
+    }
+}
+
+pub(super) fn vllm<T: AsRef<str>>(arguments: Arguments<'_, T>) -> Settings {
+    let offload = arguments.value(&["--kv-offloading-size"]).and_then(|size| flag::gibibytes(size).ok());
+    Settings {
+        slots: arguments.number(&["--max-num-seqs"]),
+        offload: offload.filter(|bytes| *bytes > 0),
+        silent: arguments.has(&["--disable-log-stats"]).then_some("--disable-log-stats"),
+        ..Settings::default()
+    }
+}
+
+pub(super) fn sglang<T: AsRef<str>>(arguments: Arguments<'_, T>) -> Settings {
+    let ranks = arguments.number(&["--tp-size", "--tensor-parallel-size", "--tp"]).unwrap_or(1);
+    let gigabytes = arguments.number(&["--hicache-size"]).filter(|size| *size > 0);
+    Settings {
+        slots: arguments.number(&["--max-running-requests"]),
+        // Of each rank, in powers of ten.
+        offload: gigabytes.map(|size| size.saturating_mul(SECOND).saturating_mul(ranks)),
+        ..Settings::default()
+    }
+}
+
+pub(super) fn lmdeploy<T: AsRef<str>>(arguments: Arguments<'_, T>) -> Settings {
+    Settings {
+        slots: arguments.number(&["--max-batch-size"]),
+        silent: arguments.has(&["--disable-metrics"]).then_some("--disable-metrics"),
+        ..Settings::default()
+    }
+}
+
+pub(super) fn triton<T: AsRef<str>>(arguments: Arguments<'_, T>) -> Settings {
+    let off = |flag| arguments.value(&[flag]).is_some_and(|value| matches!(value, "false" | "0" | "off"));
+    Settings { silent: off("--allow-metrics").then_some("--allow-metrics=false"), ..Settings::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<&str> {
+        line.split_whitespace().collect()
+    }
+
+    #[test]
+    fn flags_are_read_as_servers_do() {
+        let line = words("--port 1 --port=2 --max_num_seqs 8 --metrics --bare");
+        let arguments = Arguments(&line);
+        assert_eq!(arguments.value(&["--port"]), Some("2"));
+        assert_eq!((arguments.number(&["--max-num-seqs"]), arguments.value(&["--bare"])), (Some(8), None));
+        assert!(arguments.has(&["-x", "--metrics"]) && !arguments.has(&["--metric"]));
+    }
+
+    #[test]
+    fn llama_server_may_sleep_and_keep_prompts() {
+        let of = |line: &str| llama(Arguments(&words(line)));
+        let plain = of("-m x.gguf");
+        assert_eq!((plain.sleep, plain.shared, plain.prompt_cache), (None, Some(true), Some(PromptCache::Default)));
+        let set = of("--sleep-idle-seconds 60 -np 2 --cache-ram 512");
+        assert_eq!((set.sleep, set.shared, set.slots), (Some(60 * SECOND), Some(false), Some(2)));
+        assert_eq!(set.prompt_cache, Some(PromptCache::Bytes(512 << 20)));
+        assert_eq!(of("-np 2 -kvu -cram -1").prompt_cache, Some(PromptCache::Unlimited));
+        assert_eq!((of("-np 2 -kvu").shared, of("--no-kv-unified").shared), (Some(true), Some(false)));
+        assert_eq!(of("--sleep-idle-seconds -1").sleep, None);
+    }
+
+    #[test]
+    fn caches_in_host_memory_have_a_size() {
+        let line = words("--kv-offloading-size 32 --max-num-seqs=256 --disable-log-stats");
+        let expected = Settings {
+            slots: Some(256),
+            offload: Some(32 << 30),
+            silent: Some("--disable-log-stats"),
+            ..Settings::default()
+        };
+        assert_eq!(vllm(Arguments(&line)), expected);
+        assert_eq!(sglang(Arguments(&words("--hicache-size 10 --tp 4"))).offload, Some(40_000_000_000));
+        assert_eq!(sglang(Arguments(&words("--hicache-size 0"))).offload, None);
+        assert_eq!(triton(Arguments(&words("--allow-metrics=false"))).silent, Some("--allow-metrics=false"));
+        assert_eq!(triton(Arguments(&words("--allow-metrics true"))).silent, None);
+    }
+}
