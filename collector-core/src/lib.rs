@@ -37,5 +37,6 @@ pub mod stage;
 pub mod statistic;
 pub mod text;
 pub mod tier;
+pub mod trend;
 pub mod view;
 pub mod xid;
