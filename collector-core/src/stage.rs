@@ -178,7 +178,7 @@ impl Stage {
             ),
             Stage::Network => (
                 "network",
-                "An interface beyond the 256, or a network namespace beyond the 1024 (of one user 64), that are kept. Its traffic is missing.",
+                "An interface beyond the 256, an RDMA port beyond the 64, a network namespace beyond the 1024 or a cgroup beyond the 8192 that are kept; of the cgroups and namespaces of one owner a quarter. Its traffic is missing.",
                 "Leave out interfaces that do not matter: `network.exclude`.",
             ),
             Stage::Node => (

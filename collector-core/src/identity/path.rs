@@ -6,7 +6,11 @@ use super::{Finding, Grant, Kind, batch, container, unit};
 
 /// The outermost unit or container. Units occur only below slices; containers anywhere.
 pub(super) fn outermost(path: &str, grant: Option<Grant>) -> Option<Finding<'_>> {
-    let mut owner = unit::Owner::default();
+    walk(path, grant, &mut unit::Owner::default())
+}
+
+/// The same; `owner` becomes the user whose cgroups these are, as far as it went.
+fn walk<'a>(path: &'a str, grant: Option<Grant>, owner: &mut unit::Owner) -> Option<Finding<'a>> {
     // The result if nothing more specific follows.
     let mut fallback = None;
     let mut units = true;
@@ -24,7 +28,7 @@ pub(super) fn outermost(path: &str, grant: Option<Grant>) -> Option<Finding<'_>>
             return Some(Finding { owner: user, ..finding });
         }
         if units {
-            let found = unit::find(component, &mut owner);
+            let found = unit::find(component, owner);
             units = matches!(found, unit::Found::Slice(_) | unit::Found::Manager(_));
             match found {
                 unit::Found::Slice(finding) | unit::Found::Manager(finding) => fallback = Some(finding),
@@ -49,6 +53,9 @@ pub(super) fn plain(path: &str, grant: Option<Grant>) -> Finding<'_> {
         _ if grant.is_none() && batch::is_above_jobs(path) => Kind::Slice,
         _ => Kind::Cgroup,
     };
-    let owner = grant.map(|grant| unit::user(&grant.uid.to_string()));
+    let mut owner = unit::Owner::default();
+    walk(path, grant, &mut owner);
+    let given = || grant.map(|grant| unit::user(&grant.uid.to_string()));
+    let owner = owner.user().map(str::to_owned).or_else(given);
     Finding { name: path.to_owned(), kind, owner, top: path, ..Finding::default() }
 }

@@ -110,6 +110,17 @@ fn what_others_make_has_their_name_whatever_it_looks_like() {
 }
 
 #[test]
+fn cgroups_of_a_user_that_look_like_nothing_are_the_users() {
+    for below in ["/user@1000.service/app.slice/7", "/user@1000.service/7/8", "/user@1000.service/a.slice/b.slice/7/8"]
+    {
+        let identity = Identity::of(&format!("/user.slice/user-1000.slice{below}"));
+        assert_eq!(identity.owner.as_deref(), Some("user-1000"), "{below}");
+    }
+    assert_eq!(Identity::of("/user/ann/0").owner.as_deref(), Some("user-ann"));
+    assert_eq!(Identity::of("/jobs/7/8").owner, None);
+}
+
+#[test]
 fn a_user_cannot_be_another() {
     let manager = "/user.slice/user-1000.slice/user@1000.service";
     for (below, name) in [

@@ -25,6 +25,7 @@ const MEGABIT: u64 = 1_000_000;
 
 /// Eight columns of a line, as `dev_seq_printf_stats` (net/core/net-procfs.c) prints them for each direction; the drops there include what
 /// the device itself missed.
+const WIDTH: usize = 8;
 const COLUMNS: [Statistic; 4] = [ReceiveBytes, ReceivePackets, ReceiveErrors, ReceiveDrops];
 const SENT: [Statistic; 4] = [TransmitBytes, TransmitPackets, TransmitErrors, TransmitDrops];
 
@@ -74,6 +75,11 @@ impl Interfaces {
     /// The number of the host's network namespace, once it was read.
     pub fn namespace(&self) -> Option<u64> {
         self.namespace
+    }
+
+    /// Ports that there was no room for, since the last call.
+    pub fn take_lost(&mut self) -> u64 {
+        self.ports.take_lost()
     }
 
     /// Emits all interfaces and ports, and which are gone. At a `turn` also what seldom changes is read.
@@ -141,10 +147,10 @@ pub fn parse(text: &[u8]) -> impl Iterator<Item = (&[u8], Values)> {
     lines(text).filter_map(|line| {
         let (name, numbers) = cut(line, b':')?;
         let mut values = Values::new();
-        let columns: Vec<Option<u64>> = fields(numbers).map(number).collect();
-        for (first, statistics) in [(0, COLUMNS), (8, SENT)] {
-            for (place, statistic) in (first..).zip(statistics) {
-                values.put(statistic, columns.get(place).copied().flatten());
+        for (place, text) in fields(numbers).take(WIDTH + SENT.len()).enumerate() {
+            let (side, place) = if place < WIDTH { (&COLUMNS, place) } else { (&SENT, place - WIDTH) };
+            if let Some(statistic) = side.get(place) {
+                values.put(*statistic, number(text));
             }
         }
         Some((name.trim_ascii(), values))

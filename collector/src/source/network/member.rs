@@ -1,13 +1,14 @@
 //! The cgroups that may have a network namespace of their own, and when each is looked at next. Follows the kernel's events; reads no file.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use collector_core::cgroup::Id;
+use collector_core::identity::{Grants, Shares};
 use collector_core::signal::cgroup::Reading;
 
-/// Cgroups that are followed, and those of one user's slice.
+/// Cgroups that are followed; those of one owner are a quarter of them at most.
 const CGROUPS: usize = 8192;
-const OF_A_USER: usize = 512;
 /// Cgroups that are looked at in one round.
 const LOOKS: usize = 512;
 /// Rounds between two looks at a cgroup in which nothing changes, at most.
@@ -24,11 +25,15 @@ pub enum Look {
     Own(u64),
 }
 
+/// Who decides how many cgroups there are: a user, whatever the uids of its processes; a container, or another workload, with cgroups
+/// of its own.
+pub type Owner = Option<Arc<str>>;
+
 pub struct Members {
     hierarchy: u64,
     cgroups: BTreeMap<Id, Cgroup>,
-    /// Of each user, by the name of the slice.
-    users: BTreeMap<String, usize>,
+    owners: Shares,
+    grants: Grants,
     /// Removed since the last round.
     gone: Vec<Id>,
     /// The last that was looked at.
@@ -39,6 +44,7 @@ pub struct Members {
 
 struct Cgroup {
     path: String,
+    owner: Owner,
     /// By the walk that goes on.
     seen: bool,
     due: u64,
@@ -49,13 +55,14 @@ struct Cgroup {
 impl Members {
     /// Of the hierarchy that names workloads; nothing is followed unless it is `on`.
     pub fn new(hierarchy: u64, on: bool) -> Members {
-        let (cgroups, users) = Default::default();
-        Members { hierarchy, cgroups, users, gone: Vec::new(), last: None, on, lost: 0 }
+        let (cgroups, owners, grants) = Default::default();
+        Members { hierarchy, cgroups, owners, grants, gone: Vec::new(), last: None, on, lost: 0 }
     }
 
     pub fn follow(&mut self, change: &Reading) {
         match change {
             _ if !self.on => {}
+            Reading::Given { path, uid } => self.grants.set(path, *uid),
             Reading::Walk => self.cgroups.values_mut().for_each(|cgroup| cgroup.seen = false),
             Reading::Walked => {
                 let unseen = self.cgroups.iter().filter(|(_, cgroup)| !cgroup.seen).map(|(id, _)| *id);
@@ -82,41 +89,32 @@ impl Members {
             known.seen = true;
             return;
         }
-        let user = user(path);
-        let of_user = user.map_or(0, |user| self.users.get(user).copied().unwrap_or(0));
-        if self.cgroups.len() >= CGROUPS || of_user >= OF_A_USER {
+        let identity = self.grants.identity(path);
+        let owner = Some(identity.owner.unwrap_or(identity.name));
+        if self.cgroups.len() >= CGROUPS || !self.owners.has_room(&owner, CGROUPS) {
             self.lost += 1;
             return;
         }
-        if let Some(user) = user {
-            *self.users.entry(user.to_owned()).or_default() += 1;
-        }
-        let cgroup = Cgroup { path: path.to_owned(), seen: true, due: 0, pause: 0, found: None };
+        self.owners.take(&owner);
+        let cgroup = Cgroup { path: path.to_owned(), owner, seen: true, due: 0, pause: 0, found: None };
         self.cgroups.insert(id, cgroup);
     }
 
     fn remove(&mut self, id: Id) {
         let Some(gone) = self.cgroups.remove(&id) else { return };
-        if let Some(user) = user(&gone.path)
-            && let Some(count) = self.users.get_mut(user)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.users.remove(user);
-            }
-        }
+        self.owners.leave(&gone.owner);
         if matches!(gone.found, Some(Look::Own(_))) {
             self.gone.push(id);
         }
     }
 
-    /// Those that are to be looked at in this round, with their paths.
-    pub fn due(&mut self, round: u64) -> Vec<(Id, String)> {
+    /// Those that are to be looked at in this round, with their paths and owners.
+    pub fn due(&mut self, round: u64) -> Vec<(Id, String, Owner)> {
         let after = |id: &&Id| self.last.is_none_or(|last| **id > last);
         let (later, earlier): (Vec<_>, Vec<_>) = self.cgroups.iter().partition(|(id, _)| after(id));
         let due = later.into_iter().chain(earlier).filter(|(_, cgroup)| cgroup.due <= round);
-        let due: Vec<_> = due.take(LOOKS).map(|(id, cgroup)| (*id, cgroup.path.clone())).collect();
-        self.last = due.last().map(|(id, _)| *id);
+        let due: Vec<_> = due.take(LOOKS).map(|(id, it)| (*id, it.path.clone(), it.owner.clone())).collect();
+        self.last = due.last().map(|(id, ..)| *id);
         due
     }
 
@@ -142,18 +140,16 @@ impl Members {
     }
 }
 
-/// The slice of the user who makes the cgroup at this path.
-fn user(path: &str) -> Option<&str> {
-    let slice = path.strip_prefix("/user.slice/")?.split('/').next()?;
-    slice.starts_with("user-").then_some(slice)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn id(id: u64) -> Id {
         Id { hierarchy: 3, id }
+    }
+
+    fn paths(members: &mut Members) -> Vec<String> {
+        members.due(0).into_iter().map(|(_, path, _)| path).collect()
     }
 
     fn born(members: &mut Members, number: u64, path: &str) {
@@ -167,7 +163,7 @@ mod tests {
         members.follow(&Reading::Born { id: Id { hierarchy: 4, id: 9 }, path: "/other".into() });
         let mut looks = Vec::new();
         for round in 0..200 {
-            for (id, path) in members.due(round) {
+            for (id, path, _) in members.due(round) {
                 assert_eq!(path, "/a");
                 looks.push(round);
                 members.looked(id, round, Look::Host);
@@ -190,35 +186,41 @@ mod tests {
         members.follow(&Reading::Walk);
         born(&mut members, 2, "/b");
         members.follow(&Reading::Walked);
-        assert_eq!(members.due(0), [(id(2), "/b".to_owned())]);
+        assert_eq!(paths(&mut members), ["/b"]);
         members.follow(&Reading::Renamed { id: id(2), path: "/c".into() });
-        assert_eq!(members.due(0), [(id(2), "/c".to_owned())]);
+        assert_eq!(paths(&mut members), ["/c"]);
         let mut off = Members::new(3, false);
         born(&mut off, 1, "/a");
-        assert_eq!(off.due(0), []);
+        assert!(paths(&mut off).is_empty());
     }
 
     #[test]
-    fn cgroups_are_bounded_for_each_user_and_all_have_their_turn() {
+    fn cgroups_are_bounded_for_each_owner_and_all_have_their_turn() {
+        const MANAGER: &str = "/user.slice/user-7.slice/user@7.service";
+        let share = CGROUPS as u64 / 4;
         let mut members = Members::new(3, true);
-        for number in 0..OF_A_USER as u64 + 7 {
-            born(&mut members, number, &format!("/user.slice/user-7.slice/{number}"));
+        members.follow(&Reading::Given { path: "/jobs/ann".into(), uid: 1000 });
+        for number in 0..share + 7 {
+            let below = ["app.slice", "x/y"][number as usize % 2];
+            born(&mut members, number, &format!("{MANAGER}/{below}/{number}"));
+            born(&mut members, 100_000 + number, &format!("/jobs/ann/{number}"));
         }
-        assert_eq!(members.take_lost(), 7);
-        for number in 10_000..10_000 + CGROUPS as u64 {
+        assert_eq!((members.cgroups.len() as u64, members.take_lost()), (2 * share, 2 * 7));
+        for number in 10_000..10_000 + 2 * share + 5 {
             born(&mut members, number, &format!("/a/{number}"));
         }
-        assert_eq!((members.cgroups.len(), members.take_lost()), (CGROUPS, OF_A_USER as u64));
+        assert_eq!((members.cgroups.len(), members.take_lost()), (CGROUPS, 5), "root's have no bound of their own");
         let mut seen = std::collections::BTreeSet::new();
         for round in 0..(CGROUPS / LOOKS) as u64 {
-            for (id, _) in members.due(round) {
+            for (id, ..) in members.due(round) {
                 seen.insert(id);
                 // As if something changed at every look.
                 members.looked(id, round, if round % 2 == 0 { Look::Host } else { Look::Nothing });
             }
         }
         assert_eq!(seen.len(), CGROUPS);
-        (0..OF_A_USER as u64).for_each(|number| members.follow(&Reading::Died { id: id(number) }));
-        assert!(members.users.is_empty());
+        let all: Vec<Id> = members.cgroups.keys().copied().collect();
+        all.into_iter().for_each(|id| members.follow(&Reading::Died { id }));
+        assert!(members.cgroups.is_empty() && !members.owners.any_is_full(4), "nothing is kept of who has none");
     }
 }

@@ -92,7 +92,7 @@ impl Shared {
             } else {
                 found.readings.extend(readings);
             }
-            found.lost += namespaces.take_lost() + lock(&self.members).take_lost();
+            found.lost += namespaces.take_lost() + interfaces.take_lost() + lock(&self.members).take_lost();
             let ns = clock::monotonic_ns().saturating_sub(started);
             found.round = Some((ns, failed.map(|error| format!("{error:#}"))));
             drop(found);

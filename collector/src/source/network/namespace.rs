@@ -9,19 +9,19 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use collector_core::cgroup::Id;
+use collector_core::identity::Shares;
 use collector_core::statistic::network::{Reading, TRAFFIC, Values};
 
 use super::interface::parse;
-use super::member::{Look, Members};
+use super::member::{Look, Members, Owner};
 use super::read;
 use crate::mutex::lock;
 use crate::source::cgroup::Hierarchy;
 use crate::source::root::Root;
 use crate::source::text::{lines, number};
 
-/// Namespaces that are read, and those whose first process is one user's, other than root's.
+/// Namespaces that are read; those that cgroups of one owner came to first are a quarter of them at most.
 const NAMESPACES: usize = 1024;
-const OF_A_USER: usize = 64;
 /// Cgroups of one namespace that are told.
 const SHARERS: usize = 16;
 /// Processes of a cgroup that are tried.
@@ -34,6 +34,7 @@ pub struct Namespaces {
     proc: PathBuf,
     memory: Hierarchy,
     all: BTreeMap<u64, Namespace>,
+    owners: Shares,
     /// Rounds that a namespace without processes is remembered: its counters go on if somebody enters it again.
     grace: u64,
     lost: u64,
@@ -43,11 +44,11 @@ pub struct Namespaces {
 struct Namespace {
     /// A process in it.
     pid: u64,
-    uid: u32,
+    owner: Owner,
     /// By path: the first is the one that its traffic is counted for.
     cgroups: BTreeMap<String, Id>,
     values: Values,
-    /// Since which round no process of it is known.
+    /// Since which round no process of it, or none in a known cgroup, is known.
     empty: Option<u64>,
     /// Something of it is to be told.
     changed: bool,
@@ -56,15 +57,16 @@ struct Namespace {
 /// A process, and the network namespace that it is in.
 struct Seen {
     pid: u64,
-    uid: u32,
     namespace: u64,
-    traffic: Values,
+    /// Its interfaces, not read yet: those of the host may be many.
+    list: File,
 }
 
 impl Namespaces {
     /// `slow` is the number of rounds in a minute.
     pub fn new(root: &Root, memory: Hierarchy, slow: u64) -> Namespaces {
-        Namespaces { proc: root.at("/proc"), memory, all: BTreeMap::new(), grace: 2 * slow, lost: 0 }
+        let (all, owners) = Default::default();
+        Namespaces { proc: root.at("/proc"), memory, all, owners, grace: 2 * slow, lost: 0 }
     }
 
     /// Looks at the cgroups whose turn it is, and reads all namespaces but the host's. Emits what changed.
@@ -77,17 +79,17 @@ impl Namespaces {
         for id in gone {
             self.leave(id);
         }
-        for (id, path) in due {
+        for (id, path, owner) in due {
             let seen = self.first(&path, |_| true);
             let found = match &seen {
                 None => Look::Nothing,
                 Some(seen) if seen.namespace == host => Look::Host,
                 Some(seen) => Look::Own(seen.namespace),
             };
-            self.settle(id, &path, seen.filter(|seen| seen.namespace != host));
+            self.settle(id, &path, &owner, seen.filter(|seen| seen.namespace != host));
             lock(members).looked(id, round, found);
         }
-        self.all.remove(&host);
+        self.forget(host);
         let numbers: Vec<u64> = self.all.keys().copied().collect();
         for number in numbers {
             self.look(round, number, emit);
@@ -100,7 +102,7 @@ impl Namespaces {
     }
 
     /// A cgroup is in this namespace, or in none that is of interest.
-    fn settle(&mut self, id: Id, path: &str, seen: Option<Seen>) {
+    fn settle(&mut self, id: Id, path: &str, owner: &Owner, seen: Option<Seen>) {
         let here = seen.as_ref().and_then(|seen| self.all.get(&seen.namespace)?.cgroups.get(path));
         if here == Some(&id) {
             return;
@@ -108,14 +110,15 @@ impl Namespaces {
         self.leave(id);
         let Some(seen) = seen else { return };
         if !self.all.contains_key(&seen.namespace) {
-            let of_user = self.all.values().filter(|other| other.uid == seen.uid).count();
-            if self.all.len() >= NAMESPACES || (seen.uid != 0 && of_user >= OF_A_USER) {
+            if self.all.len() >= NAMESPACES || !self.owners.has_room(owner, NAMESPACES) {
                 self.lost += 1;
                 return;
             }
+            self.owners.take(owner);
         }
         let entry = self.all.entry(seen.namespace);
-        let namespace = entry.or_insert_with(|| Namespace { pid: seen.pid, uid: seen.uid, ..Namespace::default() });
+        let new = || Namespace { pid: seen.pid, owner: owner.clone(), ..Namespace::default() };
+        let namespace = entry.or_insert_with(new);
         namespace.cgroups.insert(path.to_owned(), id);
         namespace.changed = true;
     }
@@ -128,28 +131,38 @@ impl Namespaces {
         }
     }
 
+    fn forget(&mut self, number: u64) {
+        if let Some(gone) = self.all.remove(&number) {
+            self.owners.leave(&gone.owner);
+        }
+    }
+
     /// Reads a namespace through a process in it.
     fn look(&mut self, round: u64, number: u64, emit: &mut dyn FnMut(Reading)) {
         let Some(known) = self.all.get(&number) else { return };
         let same = |seen: &Seen| seen.namespace == number;
         // The number of a process that ended may be another's, in another namespace.
-        let last = self.process(known.pid).filter(same);
-        let seen = last.or_else(|| known.cgroups.keys().find_map(|path| self.first(path, same)));
+        let last = || self.process(known.pid).filter(same);
+        let seen = || last().or_else(|| known.cgroups.keys().find_map(|path| self.first(path, same)));
+        // Whoever goes from one namespace to the next would else keep them all.
+        let seen = if known.cgroups.is_empty() { None } else { seen() };
+        let seen = seen.and_then(|seen| Some((seen.pid, traffic(seen.list)?)));
         let grace = self.grace;
         let Some(known) = self.all.get_mut(&number) else { return };
         let Some(seen) = seen else {
             let since = *known.empty.get_or_insert(round);
             if round.saturating_sub(since) >= grace {
-                self.all.remove(&number);
+                self.forget(number);
                 emit(Reading::Namespace { namespace: number, cgroups: Vec::new(), values: None });
             }
             return;
         };
-        (known.pid, known.empty) = (seen.pid, None);
-        if known.changed || known.values != seen.traffic {
-            (known.changed, known.values) = (false, seen.traffic.clone());
+        let (pid, traffic) = seen;
+        (known.pid, known.empty) = (pid, None);
+        if known.changed || known.values != traffic {
+            (known.changed, known.values) = (false, traffic.clone());
             let cgroups = known.cgroups.values().take(SHARERS).copied().collect();
-            emit(Reading::Namespace { namespace: number, cgroups, values: Some(seen.traffic) });
+            emit(Reading::Namespace { namespace: number, cgroups, values: Some(traffic) });
         }
     }
 
@@ -163,21 +176,25 @@ impl Namespaces {
         pids.take(TRIES).filter_map(|pid| self.process(pid)).find(wanted)
     }
 
-    /// The namespace of a process, with all that its interfaces but the loopback carried. The file's number is that of its entry in the
+    /// The namespace of a process. The file's number is that of its entry in the
     /// namespace's own table (`proc_tgid_net_lookup`, fs/proc/proc_net.c), so it needs no right to look into the process.
     fn process(&self, pid: u64) -> Option<Seen> {
-        let file = File::open(self.proc.join(pid.to_string()).join("net/dev")).ok()?;
-        let namespace = file.metadata().ok()?.ino();
-        let uid = std::fs::metadata(self.proc.join(pid.to_string())).ok()?.uid();
-        let mut text = Vec::new();
-        file.take(LIST).read_to_end(&mut text).ok()?;
-        let mut traffic = Values::new();
-        TRAFFIC.into_iter().for_each(|statistic| traffic.set(statistic, 0));
-        for (_, values) in parse(&text).filter(|(name, _)| *name != b"lo") {
-            TRAFFIC.into_iter().for_each(|statistic| traffic.add(statistic, values.get(statistic).unwrap_or(0)));
-        }
-        Some(Seen { pid, uid, namespace, traffic })
+        let list = File::open(self.proc.join(pid.to_string()).join("net/dev")).ok()?;
+        let namespace = list.metadata().ok()?.ino();
+        Some(Seen { pid, namespace, list })
     }
+}
+
+/// All that the interfaces of a namespace but its loopback carried.
+fn traffic(list: File) -> Option<Values> {
+    let mut text = Vec::new();
+    list.take(LIST).read_to_end(&mut text).ok()?;
+    let mut traffic = Values::new();
+    TRAFFIC.into_iter().for_each(|statistic| traffic.set(statistic, 0));
+    for (_, values) in parse(&text).filter(|(name, _)| *name != b"lo") {
+        TRAFFIC.into_iter().for_each(|statistic| traffic.add(statistic, values.get(statistic).unwrap_or(0)));
+    }
+    Some(traffic)
 }
 
 #[cfg(test)]
@@ -294,16 +311,42 @@ mod tests {
     }
 
     #[test]
-    fn namespaces_are_bounded_for_each_user() {
+    fn namespaces_are_bounded_for_each_owner_whatever_the_uids_of_its_processes() {
         let mut world = World::new();
-        let uid = rustix::process::geteuid().as_raw();
-        let most = if uid == 0 { NAMESPACES } else { OF_A_USER };
-        for number in 10..10 + most as u64 + 3 {
+        let share = NAMESPACES / 4;
+        for number in 10..10 + share as u64 + 3 {
             world.process(number, number);
-            world.cgroup(number, &format!("/{number}"), &[number]);
+            world.cgroup(number, &format!("/user.slice/user-7.slice/user@7.service/{number}"), &[number]);
         }
-        (0..4).for_each(|_| drop(world.round()));
-        assert_eq!(world.namespaces.all.len(), most);
+        (0..3).for_each(|_| drop(world.round()));
+        assert_eq!(world.namespaces.all.len(), share);
         assert!(world.namespaces.take_lost() >= 3);
+        world.process(5000, 5000);
+        world.cgroup(5000, "/other", &[5000]);
+        world.round();
+        assert!(world.namespaces.all.len() > share, "others have room");
+    }
+
+    #[test]
+    fn a_process_that_goes_on_to_another_namespace_keeps_no_more_than_one() {
+        let mut world = World::new();
+        for number in 0..40 {
+            // Processes stay behind in the namespaces that it left.
+            world.process(100 + number, 100 + number);
+            world.cgroup(5, "/a", &[100 + number]);
+            world.round();
+        }
+        (0..6).for_each(|_| drop(world.round()));
+        assert_eq!(world.namespaces.all.len(), 1);
+    }
+
+    #[test]
+    fn the_list_of_the_hosts_interfaces_is_not_read_for_others() {
+        let mut world = World::new();
+        world.process(10, 1);
+        world.cgroup(5, "/a", &[10]);
+        assert_eq!(world.round(), []);
+        let seen = world.namespaces.first("/a", |_| true).unwrap();
+        assert_eq!(std::io::Seek::stream_position(&mut &seen.list).unwrap(), 0);
     }
 }

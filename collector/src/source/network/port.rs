@@ -11,8 +11,10 @@ use collector_core::statistic::network::{Reading, Values};
 use super::read;
 use crate::source::text::{fields, number};
 
-/// Ports that are read.
+/// Ports that are read. More are counted as lost, once.
 const PORTS: usize = 64;
+/// Entries of a folder that are looked at.
+const ENTRIES: usize = 1024;
 const VALUE: u64 = 256;
 
 /// The files of a port, each with its factor: data is counted in words of four bytes.
@@ -28,6 +30,9 @@ const COUNTERS: [(&str, Statistic, u64); 6] = [
 pub struct Ports {
     folder: PathBuf,
     known: Vec<Port>,
+    /// Ports that there was no room for when they were listed last, and those of them that were not told yet.
+    beyond: u64,
+    lost: u64,
 }
 
 struct Port {
@@ -39,13 +44,18 @@ struct Port {
 
 impl Ports {
     pub fn new(folder: PathBuf) -> Ports {
-        Ports { folder, known: Vec::new() }
+        Ports { folder, known: Vec::new(), beyond: 0, lost: 0 }
     }
 
     /// Emits all ports, and which are gone. At a `turn` it looks which there are, and how their links are.
     pub fn read(&mut self, turn: bool, emit: &mut dyn FnMut(Reading)) {
         if turn {
-            let now = ports(&self.folder);
+            let mut now = ports(&self.folder);
+            let beyond = now.len().saturating_sub(PORTS) as u64;
+            self.lost += beyond.saturating_sub(self.beyond);
+            self.beyond = beyond;
+            now.truncate(PORTS);
+            let now: Vec<Port> = now.into_iter().map(|(name, folder)| Port::at(name, folder)).collect();
             for gone in self.known.iter().filter(|known| now.iter().all(|port| port.name != known.name)) {
                 emit(Reading::Interface { device: gone.name.clone(), route: false, values: None });
             }
@@ -63,11 +73,28 @@ impl Ports {
             emit(Reading::Interface { device: port.name.clone(), route: false, values: Some(values) });
         }
     }
+
+    /// Ports that there is no room for, since the last call.
+    pub fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
+    }
 }
 
-fn ports(folder: &Path) -> Vec<Port> {
+impl Port {
+    fn at(name: Arc<str>, folder: PathBuf) -> Port {
+        let value = |file: &str| read(&folder.join(file), VALUE).ok();
+        // `4: ACTIVE`
+        let up = value("state").map(|text| u64::from(text.starts_with(b"4:")));
+        // A port that is down says a speed, too.
+        let speed = value("rate").filter(|_| up == Some(1)).and_then(|text| rate(&text));
+        Port { name, folder, speed, up }
+    }
+}
+
+/// All ports by name, each with its folder.
+fn ports(folder: &Path) -> Vec<(Arc<str>, PathBuf)> {
     let names = |path: &Path| {
-        let entries = fs::read_dir(path).into_iter().flatten().take(PORTS);
+        let entries = fs::read_dir(path).into_iter().flatten().take(ENTRIES);
         let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         names.sort_unstable();
         names
@@ -75,17 +102,10 @@ fn ports(folder: &Path) -> Vec<Port> {
     let mut all = Vec::new();
     for device in names(folder) {
         for port in names(&folder.join(&device).join("ports")) {
-            let folder = folder.join(&device).join("ports").join(&port);
-            let value = |file: &str| read(&folder.join(file), VALUE).ok();
-            // `4: ACTIVE`
-            let up = value("state").map(|text| u64::from(text.starts_with(b"4:")));
-            // A port that is down says a speed, too.
-            let speed = value("rate").filter(|_| up == Some(1)).and_then(|text| rate(&text));
             let name = collector_core::text::escape(format!("{device}:{port}").as_bytes()).as_ref().into();
-            all.push(Port { name, folder, speed, up });
+            all.push((name, folder.join(&device).join("ports").join(&port)));
         }
     }
-    all.truncate(PORTS);
     all
 }
 
@@ -126,6 +146,11 @@ mod tests {
         assert_eq!(read(true), [("mlx5_0:1".to_owned(), Some(first.clone())), ("mlx5_1:1".to_owned(), Some(second))]);
         fs::remove_dir_all(tree.0.join("mlx5_1")).unwrap();
         assert_eq!(read(true), [("mlx5_1:1".to_owned(), None), ("mlx5_0:1".to_owned(), Some(first))]);
+        for port in 0..PORTS + 3 {
+            tree.write(&format!("mlx4_0/ports/{port}/state"), "1: DOWN\n");
+        }
+        assert_eq!(read(true).len(), PORTS + 1, "one is not shown any more");
+        assert_eq!([ports.take_lost(), ports.take_lost()], [4, 0], "each is lost once");
         for text in ["", "x Gb/sec", "100", "-1 Gb/sec", "inf Gb/sec", "100 Mb/sec"] {
             assert_eq!(rate(text.as_bytes()), None, "{text}");
         }
