@@ -102,6 +102,7 @@ export interface HostFigures {
   shmem_bytes?: number;
   slab_bytes?: number;
   unevictable_bytes?: number;
+  pinned_bytes?: number;
   dirty_bytes?: number;
   swap_total_bytes?: number;
   swap_free_bytes?: number;

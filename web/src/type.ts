@@ -21,6 +21,7 @@ export interface Status {
   pressure: Pressure;
   filesystems: FilesystemLine[];
   disks: DiskLine[];
+  network: NetworkLine[];
   gpus: GpuLine[];
   alerts: Alert[];
   incident?: NewestIncident;
@@ -49,6 +50,7 @@ export interface Memory {
   cached_bytes?: number;
   anon_bytes?: number;
   shmem_bytes?: number;
+  pinned_bytes?: number;
   used_ratio?: number;
   used_bytes?: number;
   usable_bytes?: number;
@@ -98,6 +100,17 @@ export interface DiskLine {
   in_flight?: number;
   read_bytes_per_second?: number;
   written_bytes_per_second?: number;
+}
+
+export interface NetworkLine {
+  device: string;
+  route: boolean;
+  up?: boolean;
+  receive_bytes_per_second?: number;
+  transmit_bytes_per_second?: number;
+  speed_bytes_per_second?: number;
+  used_ratio?: number;
+  speed_ratio?: number;
 }
 
 export interface GpuLine {

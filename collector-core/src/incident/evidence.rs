@@ -334,6 +334,9 @@ pub struct Host {
     /// Memory that reclaim cannot free.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unevictable_bytes: Option<u64>,
+    /// Pages of processes that drivers pinned, of all kinds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pinned_bytes: Option<u64>,
     /// Page cache that must still be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dirty_bytes: Option<u64>,

@@ -32,6 +32,8 @@ rows! {
     PAGE_TABLES: Gauge Bytes "headroom_host_memory_page_tables_bytes", "Memory used by the page tables of processes." { [] MemoryPageTables }
     UNEVICTABLE: Gauge Bytes "headroom_host_memory_unevictable_bytes",
         "Memory that the kernel cannot reclaim: locked, or of use only to its owner." { [] MemoryUnevictable }
+    PINNED: Gauge Bytes "headroom_host_memory_pinned_bytes",
+        "Pages of processes that drivers of all kinds (GPU, RDMA, VFIO, io_uring, direct IO in flight) hold pinned for devices, as the kernel counts them (nr_foll_pin_acquired - nr_foll_pin_released): they can be neither swapped nor moved, and are mostly not part of unevictable. A page that is pinned twice counts twice; a huge page that io_uring or udmabuf pins as a whole counts as one small page; memory that a driver allocated itself does not count." { [] MemoryPinned }
     COMMITTED: Gauge Bytes "headroom_host_memory_committed_bytes",
         "Memory promised to processes, whether they use it or not (Committed_AS)." { [] MemoryCommitted }
     COMMIT_LIMIT: Gauge Bytes "headroom_host_memory_commit_limit_bytes",

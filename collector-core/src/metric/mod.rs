@@ -50,6 +50,7 @@ pub const METRICS: &[Metric] = &[
     host_memory::SLAB_RECLAIMABLE,
     host_memory::PAGE_TABLES,
     host_memory::UNEVICTABLE,
+    host_memory::PINNED,
     host_memory::COMMITTED,
     host_memory::COMMIT_LIMIT,
     host_memory::ANON_HUGE_PAGES,

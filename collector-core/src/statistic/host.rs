@@ -30,6 +30,9 @@ super::statistics! {
         MemoryPageTables: Gauge = "memory_page_tables",
         /// Memory that reclaim cannot free, in bytes.
         MemoryUnevictable: Gauge = "memory_unevictable",
+        /// Pins that drivers and the kernel hold on pages of processes (`pin_user_pages`), times the page size. A page that is pinned
+        /// twice counts twice; a huge page that is pinned as a whole counts as one small one.
+        MemoryPinned: Gauge = "memory_pinned",
         /// Memory committed to processes, in bytes.
         MemoryCommitted: Gauge = "memory_committed",
         /// Commit limit under strict overcommit, in bytes.

@@ -31,6 +31,8 @@ mod memory;
 mod nvml;
 #[path = "../provoke/option.rs"]
 mod option;
+#[path = "../provoke/pin.rs"]
+mod pin;
 #[path = "../provoke/profile.rs"]
 mod profile;
 #[path = "../provoke/sleeper.rs"]
@@ -54,6 +56,7 @@ fn main() {
         ("cuda", _) => cuda::run(),
         ("forbidden", [file, pid, name]) => forbidden::run(file, pid.parse().unwrap(), name),
         ("hog", _) => hog::run(&options),
+        ("pin", [bytes, cgroups @ ..]) => pin::run(bytes.parse().unwrap(), cgroups),
         ("profile", [library, gib]) => profile::run(library, gib.parse().unwrap(), false),
         ("profile", [library, gib, "pause"]) => profile::run(library, gib.parse().unwrap(), true),
         ("sleeper", _) => sleeper::run(&options),

@@ -85,6 +85,11 @@ impl Memory {
         (0..self.bytes).step_by(4096).map(page)
     }
 
+    /// For system calls. Nobody may change what is there while it is a [`Buffer`].
+    pub fn start(self) -> *mut u8 {
+        self.start
+    }
+
     pub fn bytes(self) -> usize {
         self.bytes
     }

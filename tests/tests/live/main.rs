@@ -35,6 +35,7 @@ mod network;
 mod oom;
 mod page;
 mod pass;
+mod pinned;
 mod price;
 mod process;
 mod python;

@@ -1,11 +1,11 @@
-// The host in a few tiles: memory and swap, CPU, pressure, disks, filesystems.
+// The host in a few tiles: memory and swap, CPU, pressure, disks, network, filesystems.
 
 import type { ComponentChildren } from "preact";
 import { UNKNOWN, bytes, count, percent } from "../format";
-import type { Extent, Status, Swap } from "../type";
+import type { Extent, NetworkLine, Status, Swap } from "../type";
 import { Bar, grade, word } from "./bar";
 
-/** Filesystems and disks that are shown: those that are nearest to full. */
+/** Filesystems, disks and interfaces that are shown: those that are nearest to full. */
 const FEW = 3;
 
 interface TileProps {
@@ -41,6 +41,12 @@ export function Host({ status, recent }: { status: Status; recent?: Record<strin
         <br />
         available {bytes(memory.available_bytes)}; cache {bytes(memory.cached_bytes)}
         <br />
+        {(memory.pinned_bytes ?? 0) > 0 && (
+          <>
+            pinned by drivers {bytes(memory.pinned_bytes)}
+            <br />
+          </>
+        )}
         peak of 5 min {bytes(peak("memory_bytes"))}
         <br />
         <Swapped swap={swap} />
@@ -70,6 +76,7 @@ export function Host({ status, recent }: { status: Status; recent?: Record<strin
         </table>
       </section>
       <Disks status={status} />
+      <Network status={status} />
       <Filesystems status={status} />
     </div>
   );
@@ -119,6 +126,41 @@ function Disks({ status }: { status: Status }) {
               <td>{percent(disk.busy_ratio)}</td>
               <td>{bytes(disk.read_bytes_per_second)}</td>
               <td>{bytes(disk.written_bytes_per_second)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+/** Those that ever carry something; of a link without a known speed no share is known. */
+function Network({ status }: { status: Status }) {
+  const rate = (it: NetworkLine): number => (it.receive_bytes_per_second ?? 0) + (it.transmit_bytes_per_second ?? 0);
+  const all = status.network.filter((it) => it.route || it.speed_bytes_per_second !== undefined || rate(it) > 0);
+  const order = [...all].sort(
+    (one, other) => (other.used_ratio ?? 0) - (one.used_ratio ?? 0) || rate(other) - rate(one),
+  );
+  if (order.length === 0) return null;
+  return (
+    <section class="tile table">
+      <h3>Network{rest(order.length, "busiest")}</h3>
+      <table class="small">
+        <thead>
+          <tr>
+            <td />
+            <th scope="col">of link</th>
+            <th scope="col">in/s</th>
+            <th scope="col">out/s</th>
+          </tr>
+        </thead>
+        <tbody>
+          {order.slice(0, FEW).map((it) => (
+            <tr key={it.device}>
+              <th scope="row">{it.device}</th>
+              <td class={it.up === false ? "bad" : ""}>{it.up === false ? "no link" : percent(it.used_ratio)}</td>
+              <td>{bytes(it.receive_bytes_per_second)}</td>
+              <td>{bytes(it.transmit_bytes_per_second)}</td>
             </tr>
           ))}
         </tbody>

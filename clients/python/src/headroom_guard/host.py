@@ -125,6 +125,7 @@ class Memory(TypedDict, total=False):
     anon_bytes: int
     cached_bytes: int
     shmem_bytes: int
+    pinned_bytes: int
 
 
 class Cpu(TypedDict, total=False):

@@ -3,6 +3,7 @@
 
 mod disk;
 mod health;
+mod network;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -16,6 +17,7 @@ use crate::view::View;
 use Statistic::*;
 pub use disk::{DiskLine, FilesystemLine};
 pub use health::Health;
+pub use network::NetworkLine;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
@@ -48,6 +50,9 @@ pub struct Status {
     /// Block devices, by name.
     #[serde(default)]
     pub disks: Vec<DiskLine>,
+    /// Interfaces and RDMA ports, by name.
+    #[serde(default)]
+    pub network: Vec<NetworkLine>,
     /// By number.
     #[serde(default)]
     pub gpus: Vec<GpuLine>,
@@ -80,6 +85,10 @@ pub struct Memory {
     /// Shared memory and tmpfs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shmem_bytes: Option<u64>,
+    /// Pages of processes that drivers of all kinds hold pinned. A page that is pinned twice counts twice, and a huge page that is pinned
+    /// as a whole as one small page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned_bytes: Option<u64>,
     /// Share (0 to 1) that cannot be had without swapping: `used_bytes` of `usable_bytes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_ratio: Option<f64>,
@@ -185,6 +194,7 @@ impl Status {
             pressure: Pressure::of(view),
             filesystems: disk::filesystems(view),
             disks: disk::disks(view),
+            network: network::network(view),
             gpus: gpus::lines(view),
             alerts,
             incident: view.incidents.newest().map(|newest| &newest.line).map(|newest| Incident {
@@ -220,6 +230,7 @@ impl Memory {
             cached_bytes: get(MemoryCached),
             anon_bytes: get(MemoryAnon),
             shmem_bytes: get(MemoryShmem),
+            pinned_bytes: get(MemoryPinned),
             used_ratio: memory.map(|memory| memory.used_ratio()),
             used_bytes: memory.map(|memory| memory.total - memory.available),
             usable_bytes: memory.map(|memory| memory.total),

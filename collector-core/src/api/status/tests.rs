@@ -83,7 +83,7 @@ fn each_figure_equals_the_metric_of_its_name() {
             assert_eq!(series(view, &format!("{prefix}{field}")), [value], "{prefix}{field}");
         }
     }
-    assert_eq!(compared, 7 + 3 + 1 + 8 + 1);
+    assert_eq!(compared, 8 + 3 + 1 + 8 + 1);
     let cpu = Status::of(view).cpu;
     assert_eq!(series(view, "headroom_host_load"), [cpu.load1, cpu.load5, cpu.load15].map(Option::unwrap));
     let memory = Status::of(view).memory;

@@ -88,6 +88,7 @@ pub(super) fn host(view: &View) -> Host {
         shmem_bytes: get(OfHost::MemoryShmem),
         slab_bytes: get(OfHost::MemorySlab),
         unevictable_bytes: get(OfHost::MemoryUnevictable),
+        pinned_bytes: get(OfHost::MemoryPinned),
         dirty_bytes: get(OfHost::MemoryDirty),
         swap_total_bytes: get(OfHost::SwapTotal),
         swap_free_bytes: get(OfHost::SwapFree),

@@ -130,10 +130,7 @@ pub(super) const OWN_LIMIT: Rule = Rule {
 pub(super) fn unknown(facts: &Facts<'_>) -> Finding {
     let (sentence, next) = match ran_out::of(facts.incident) {
         RanOut::Limit => of_limit(facts),
-        RanOut::Host => (
-            "The host ran out of memory, but no workload is charged with enough of it to explain that".to_owned(),
-            "Check what the kernel itself holds: MemAvailable, Slab and Unevictable in /proc/meminfo, huge pages, and memory pinned by drivers.".to_owned(),
-        ),
+        RanOut::Host => of_host(facts),
         _ => (
             "The kernel did not report whether a memory limit or the host was out of memory".to_owned(),
             "Check the kernel log (dmesg): it is after “constraint=”.".to_owned(),
@@ -146,8 +143,21 @@ pub(super) fn unknown(facts: &Facts<'_>) -> Finding {
         numbers: vec![
             ("total_bytes", host.total_bytes.filter(|_| facts.is_host()).map(|bytes| bytes as f64)),
             ("available_bytes", host.available_bytes.filter(|_| facts.is_host()).map(|bytes| bytes as f64)),
+            ("pinned_bytes", host.pinned_bytes.filter(|_| facts.is_host()).map(|bytes| bytes as f64)),
         ],
     }
+}
+
+fn of_host(facts: &Facts<'_>) -> (String, String) {
+    let sentence = "The host ran out of memory, but no workload is charged with enough of it to explain that";
+    let pinned = match facts.evidence.host.pinned_bytes {
+        Some(pinned) if pinned > 0 => format!("memory pinned by drivers ({})", bytes(pinned)),
+        _ => "memory pinned by drivers".to_owned(),
+    };
+    let next = format!(
+        "Check what the kernel itself holds: MemAvailable, Slab and Unevictable in /proc/meminfo, huge pages, and {pinned}."
+    );
+    (sentence.to_owned(), next)
 }
 
 /// What is known of a limit that was hit if its size is not known, or not which of several it was.

@@ -90,6 +90,7 @@ pub(super) fn host_text(evidence: &Evidence) -> String {
         ("shared", host.shmem_bytes),
         ("slab", host.slab_bytes),
         ("unevictable", host.unevictable_bytes),
+        ("pinned", host.pinned_bytes.filter(|bytes| *bytes > 0)),
         ("dirty", host.dirty_bytes),
         ("swap used", swap.filter(|_| host.swap_total_bytes > Some(0))),
     ];

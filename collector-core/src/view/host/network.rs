@@ -65,6 +65,11 @@ impl Interface {
         Some(self.speed()? as f64 / self.fastest? as f64)
     }
 
+    /// Whether it has a link; `None` if that is not known.
+    pub fn is_up(&self) -> Option<bool> {
+        self.values.get(Up).map(|up| up != 0)
+    }
+
     /// Whether it has no link.
     pub fn is_down(&self) -> bool {
         self.values.get(Up) == Some(0)

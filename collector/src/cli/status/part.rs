@@ -2,7 +2,7 @@
 
 use collector_core::alert::Alert;
 use collector_core::amount::{bytes, fixed, percent};
-use collector_core::api::status::{FilesystemLine, Status};
+use collector_core::api::status::{FilesystemLine, NetworkLine, Status};
 use collector_core::api::workloads;
 
 use super::picture::{Part, Picture};
@@ -20,6 +20,10 @@ const SMALL: usize = 10;
 const MOST: usize = 12;
 /// A disk that is this busy is shown.
 const BUSY: f64 = 0.005;
+/// So is an interface that carries so many bytes a second, or that share of its link.
+const CARRIES: f64 = 1e6;
+/// Pinned memory is shown from this share of the host's.
+const PINNED: f64 = 0.01;
 
 /// What fires, what is about to, and what is not known.
 pub fn reasons(picture: &Picture, _: usize) -> Part {
@@ -61,7 +65,12 @@ pub fn totals(picture: &Picture, width: usize) -> Part {
     let available = memory.usable_bytes.zip(memory.used_bytes).map(|(all, used)| bytes(all.saturating_sub(used)));
     let text = of(memory.used_bytes, memory.usable_bytes);
     let rest = available.map(|left| format!(", {left} available")).unwrap_or_default();
-    let mut lines = vec![total("Memory", memory.used_ratio, text + &rest, about("HostMemory"), width)];
+    let much = |(pinned, all): &(u64, u64)| *all > 0 && *pinned as f64 / *all as f64 >= PINNED;
+    let pinned = memory.pinned_bytes.zip(memory.total_bytes).filter(much);
+    let pinned = pinned.map(|(pinned, _)| format!(", {} pinned", bytes(pinned))).unwrap_or_default();
+    let line = |rest: &str| total("Memory", memory.used_ratio, format!("{text}{rest}"), about("HostMemory"), width);
+    let whole = line(&(rest.clone() + &pinned));
+    let mut lines = vec![if whole.width() > width { line(&rest) } else { whole }];
     if let (Some(all @ 1..), Some(free)) = (swap.total_bytes, swap.free_bytes) {
         let text = of(Some(all.saturating_sub(free)), Some(all));
         lines.push(total("Swap", swap.used_ratio, text, about("HostSwap"), width));
@@ -126,6 +135,22 @@ pub fn disks(picture: &Picture, _: usize) -> Part {
         Line::new(Paint::Dim, left("IO", LABEL)).and(Paint::Plain, text)
     });
     Part { lines: lines.collect(), least: 0, order: 5, apart: false }
+}
+
+/// The interfaces that carry something, the busiest first.
+pub fn network(picture: &Picture, _: usize) -> Part {
+    let carries = |it: &&&NetworkLine| it.used_ratio.is_some_and(|used| used >= BUSY) || it.rate() >= CARRIES;
+    let busiest = NetworkLine::busiest(&picture.status.network);
+    let lines = busiest.iter().filter(carries).take(MOST).map(|it| {
+        let about = |alert: &Alert| alert.labels.get("device").is_some_and(|device| *device == it.device);
+        let rate =
+            |pace: Option<f64>| pace.map_or_else(|| UNKNOWN.to_owned(), |pace| format!("{}/s", bytes(pace as u64)));
+        let share = it.used_ratio.map(|used| format!(" {} of its link,", percent(used))).unwrap_or_default();
+        let (received, sent) = (rate(it.receive_bytes_per_second), rate(it.transmit_bytes_per_second));
+        let text = format!("{}{share} {received} received, {sent} sent", it.device);
+        Line::new(Paint::Dim, left("Network", LABEL)).and(worst(&picture.status.alerts, about), text)
+    });
+    Part { lines: lines.collect(), least: 0, order: 6, apart: false }
 }
 
 pub fn gpus(picture: &Picture, width: usize) -> Part {

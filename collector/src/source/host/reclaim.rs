@@ -1,4 +1,4 @@
-//! Parses `/proc/vmstat`: reclaim, refaults, swapping and faults since the host started. Its lines are `pgfault
+//! Parses `/proc/vmstat`: reclaim, refaults, swapping and faults since the host started, and pages that are pinned now. Its lines are `pgfault
 //! 476065070`.
 //!
 //! A reclaimed page is counted by type (`pgsteal_anon`, `pgsteal_file`) and by reclaimer (`pgsteal_kswapd`, …), but by
@@ -6,6 +6,11 @@
 //! by type but by no reclaimer were freed for a cgroup's limit. The same holds for `pgscan_*`. Newer kernels keep these
 //! counters per memory node and count cgroup reclaim by reclaimer as well: on them, cgroup reclaim cannot be told
 //! apart.
+//!
+//! `nr_foll_pin_acquired` and `nr_foll_pin_released` (5.10 and newer) count pins in small pages (`try_grab_folio` and `gup_put_folio`, mm/gup.c):
+//! one for each page of 4 KiB that was asked for, also within a huge page. Who then gives back all but one of them, as io_uring does for
+//! buffers in huge pages (`io_coalesce_buffer`), or pins whole folios (`memfd_pin_folios`), has one for the huge page. References without
+//! FOLL_PIN (`get_user_pages`) are not counted.
 
 use collector_core::statistic::host::{RECLAIMED, SCANNED, Statistic, Values, sum};
 
@@ -37,6 +42,9 @@ const COUNTS: &[(&[u8], Statistic)] = &[
 /// Pages by type; the sum is valid only if both are present.
 const TYPES: [(&[u8], &[u8]); 2] = [(b"pgsteal_anon", b"pgsteal_file"), (b"pgscan_anon", b"pgscan_file")];
 
+/// Pins on pages since the host started, and those that were released.
+const PINS: [&[u8]; 2] = [b"nr_foll_pin_acquired", b"nr_foll_pin_released"];
+
 /// The first event counter in the file; node counters come before it.
 const FIRST_EVENT: &[u8] = b"pgpgin";
 
@@ -44,8 +52,10 @@ pub fn parse(text: &[u8], page_size: u64, values: &mut Values) {
     let mut types = [(None, None); 2];
     // Node counters come first, then the events of the whole host.
     let (mut events, mut by_node) = (false, false);
+    let mut pins = [None; 2];
     // Of two hundred lines few are of interest, and those begin so.
-    for line in lines(text).filter(|line| matches!(line[0], b'a' | b'o' | b'p' | b'w')) {
+    let may = |line: &&[u8]| matches!(line[0], b'a' | b'o' | b'p' | b'w') || line.starts_with(b"nr_foll_");
+    for line in lines(text).filter(may) {
         let mut fields = fields(line);
         let (Some(key), Some(value)) = (fields.next(), fields.next().and_then(number)) else { continue };
         let bytes = value.saturating_mul(page_size);
@@ -58,6 +68,8 @@ pub fn parse(text: &[u8], page_size: u64, values: &mut Values) {
         } else if key.starts_with(b"allocstall_") {
             // One line per zone.
             values.add(AllocationStalls, value);
+        } else if let Some(place) = PINS.iter().position(|name| *name == key) {
+            pins[place] = Some(bytes);
         } else {
             for (names, (anon, file)) in TYPES.iter().zip(&mut types) {
                 if key == names.0 {
@@ -73,6 +85,9 @@ pub fn parse(text: &[u8], page_size: u64, values: &mut Values) {
     let (reclaimed, scanned) = (remainder(stolen, &RECLAIMED), remainder(scanned, &SCANNED));
     values.put(ReclaimedCgroup, reclaimed);
     values.put(ScannedCgroup, scanned);
+    let [acquired, released] = pins;
+    // Each CPU keeps a few to itself for up to a second, so a release may show before its pin.
+    values.put(MemoryPinned, acquired.zip(released).map(|(acquired, released)| acquired.saturating_sub(released)));
 }
 
 #[cfg(test)]
@@ -113,6 +128,14 @@ mod tests {
     fn cgroup_reclaim_is_absent_with_node_counters() {
         let node = parsed("pgsteal_kswapd 10\npgsteal_direct 20\npgsteal_anon 12\npgsteal_file 18\npgpgin 1\n");
         assert_eq!((node.get(ReclaimedCgroup), node.get(ReclaimedDirect)), (None, Some(20 * 4096)));
+    }
+
+    #[test]
+    fn pinned_is_what_was_not_released_yet() {
+        let pinned = |text| parsed(text).get(MemoryPinned).map(|bytes| bytes / 4096);
+        assert_eq!(pinned("nr_foll_pin_acquired 30\nnr_foll_pin_released 10\n"), Some(20));
+        assert_eq!(pinned("nr_foll_pin_acquired 10\nnr_foll_pin_released 11\n"), Some(0), "counted by another CPU");
+        assert_eq!(pinned("nr_foll_pin_acquired 30\npgfault 1\n"), None);
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub fn screen(picture: &Picture, size: Size, colour: bool) -> String {
         part::waiting(picture, width),
         degraded(picture, width),
         part::disks(picture, width),
+        part::network(picture, width),
         part::gpus(picture, width),
         part::workloads(picture, width),
         part::last(picture, width),

@@ -4,7 +4,7 @@
 use collector_core::alert::Alert;
 use collector_core::amount::{bytes, fixed, percent};
 use collector_core::api::level::LevelLine;
-use collector_core::api::status::{Status, Unavailable};
+use collector_core::api::status::{NetworkLine, Status, Unavailable};
 use collector_core::series::Series;
 
 use super::super::answer::Answers;
@@ -35,6 +35,7 @@ pub fn band(model: &Model, width: usize, height: usize) -> Vec<Line> {
         lines.extend(totals(answers, width));
         lines.extend(waiting(answers, width));
         lines.extend(disks(answers, width));
+        lines.extend(network(answers, width));
         lines.extend(gpu(answers, width));
         lines.extend(unknown(&answers.status));
     }
@@ -156,6 +157,17 @@ fn disks(answers: &Answers, width: usize) -> Vec<(usize, Line)> {
         lines.push((4, line.and(Paint::Dim, trend(host, &[Series::Read, Series::Write], None, width))));
     }
     lines
+}
+
+/// The busiest interface.
+fn network(answers: &Answers, width: usize) -> Option<(usize, Line)> {
+    let Status { network, alerts, .. } = &answers.status;
+    let it = *NetworkLine::busiest(network).first().filter(|it| it.rate() > 0.0)?;
+    let rate = |pace: Option<f64>| pace.map_or_else(|| UNKNOWN.to_owned(), |pace| format!("{}/s", bytes(pace as u64)));
+    let (received, sent) = (rate(it.receive_bytes_per_second), rate(it.transmit_bytes_per_second));
+    let about = |alert: &Alert| alert.labels.get("device").is_some_and(|device| *device == it.device);
+    let text = format!("{} r {received} w {sent}", it.device);
+    Some((6, measure("Network", it.used_ratio, &text, worst(alerts, about), width)))
 }
 
 fn gpu(answers: &Answers, width: usize) -> Vec<(usize, Line)> {
