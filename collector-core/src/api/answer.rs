@@ -8,6 +8,7 @@ use super::coverage::Coverage;
 use super::gpus::Gpus;
 use super::incidents::{Explained, Incidents, page};
 use super::level::HostLevel;
+use super::models::Models;
 use super::openapi;
 use super::problem::Problem;
 use super::read::Read;
@@ -31,6 +32,7 @@ impl Read {
             Read::Workload(name) => json(&Detail::of(view, name)?),
             Read::Level => json(&HostLevel::of(view)),
             Read::Gpus => json(&Gpus::of(view)),
+            Read::Models => json(&Models::of(view)),
             Read::Alerts(severity) => json(&Alerts::of(view, *severity)),
             Read::Incidents => json(&Incidents::of(view)),
             Read::Incident(id) => json(&Explained::of(view, id)?),

@@ -6,6 +6,7 @@ use super::coverage::Coverage;
 use super::gpus::Gpus;
 use super::incidents::{Explained, Incidents};
 use super::level::HostLevel;
+use super::models::Models;
 use super::parameter::{self, Given, Parameter, Values};
 use super::problem::Problem;
 use super::report::Report;
@@ -31,6 +32,7 @@ pub enum Read {
     Workloads,
     Workload(Box<str>),
     Gpus,
+    Models,
     Level,
     Alerts(Option<Severity>),
     Incidents,
@@ -99,6 +101,14 @@ pub const ROUTES: &[Route] = &[
         parameters: &[],
         answer: Answer::Type(schema::<Gpus>),
         read: |_| Read::Gpus,
+    },
+    Route {
+        path: "models",
+        alias: None,
+        help: "Model servers and their models: state, requests, tokens, KV cache, memory, and latencies of the last minute.",
+        parameters: &[],
+        answer: Answer::Type(schema::<Models>),
+        read: |_| Read::Models,
     },
     Route {
         path: "level",

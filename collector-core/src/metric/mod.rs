@@ -3,6 +3,7 @@
 
 pub mod alert;
 pub mod block;
+mod bucket;
 pub mod circuit;
 pub mod coverage;
 mod detail;
@@ -20,6 +21,9 @@ mod host_statistic;
 pub mod lease;
 pub mod level;
 pub mod memory;
+pub mod model;
+pub mod model_latency;
+pub mod model_number;
 pub mod network;
 mod number;
 pub mod oom;
@@ -216,6 +220,40 @@ pub const METRICS: &[Metric] = &[
     transfer::PINNED_BYTES,
     transfer::DEVICE_BYTES,
     transfer::REFUSED,
+    model::INFO,
+    model::UP,
+    model::STATE,
+    model::ANSWER_SECONDS,
+    model::ANSWER_AGE,
+    model_number::REQUESTS_RUNNING,
+    model_number::REQUESTS_WAITING,
+    model_number::SLOTS,
+    model_number::REQUESTS,
+    model_number::REQUESTS_REJECTED,
+    model_number::REQUESTS_FAILED,
+    model_number::KV_USED,
+    model_number::KV_SIZE,
+    model_number::KV_USED_BYTES,
+    model_number::KV_TOKENS,
+    model::KV_SHORT,
+    model_number::PREEMPTIONS,
+    model_number::RETRACTED_TOKENS,
+    model_number::TOKENS,
+    model_number::TOKEN_TIME,
+    model_number::DECODE_STEPS,
+    model::STUCK,
+    model_number::PREFIX_LOOKUPS,
+    model_number::PREFIX_HITS,
+    model_number::OFFLOAD,
+    model_number::OFFLOAD_HITS,
+    model_number::OFFLOAD_EFFICIENCY,
+    model_number::OFFLOAD_LIMIT,
+    model_number::OFFLOAD_OVER,
+    model_number::HOST_MEMORY,
+    model_number::SAID_MEMORY,
+    model_number::ASLEEP,
+    model_latency::SECONDS,
+    model_latency::QUANTILE_SECONDS,
     alert::ALERTS,
     alert::FIRED,
     coverage::BUILD_INFO,

@@ -4,10 +4,12 @@
 use std::cell::Cell;
 use std::fmt;
 
+pub use super::bucket::Buckets;
 pub use super::detail::{Detail, Level};
 pub use crate::amount::Unit;
-use crate::count::{Histogram, count};
+use crate::count::Histogram;
 use crate::signal::Need;
+use crate::statistic::model::Latency;
 use crate::view::View;
 use crate::view::workload::Workload;
 
@@ -121,7 +123,7 @@ pub trait Target {
         &mut self,
         metric: &'static Metric,
         labels: &[&str],
-        histogram: &Histogram,
+        buckets: Buckets<'_>,
         created: u64,
     ) -> fmt::Result;
     /// The slot of the workload that the next series is about, if its labels begin with those of a workload that `read` has from
@@ -263,9 +265,18 @@ impl<'a> Emit<'a> {
     }
 
     pub fn histogram(&mut self, labels: &[&str], histogram: &Histogram, created: u64) -> fmt::Result {
+        self.buckets(labels, Buckets::from(histogram), created)
+    }
+
+    /// A histogram with edges of whoever counted. When it started is not known.
+    pub fn latency(&mut self, labels: &[&str], latency: &Latency) -> fmt::Result {
+        self.buckets(labels, Buckets::from(latency), 0)
+    }
+
+    fn buckets(&mut self, labels: &[&str], buckets: Buckets<'_>, created: u64) -> fmt::Result {
         self.about();
-        match self.shows(labels, || count(histogram) > 0) {
-            true => self.target.histogram(self.metric, labels, histogram, self.created(created)),
+        match self.shows(labels, || buckets.count() > 0) {
+            true => self.target.histogram(self.metric, labels, buckets, self.created(created)),
             false => Ok(()),
         }
     }

@@ -2,11 +2,8 @@
 
 use std::fmt;
 
-use collector_common::histogram;
-
 use super::METRICS;
-use super::row::{Kind, Level, Metric, Target, Value, seconds};
-use crate::count::{Histogram, count};
+use super::row::{Buckets, Kind, Level, Metric, Target, Value, seconds};
 use crate::view::View;
 
 /// Which number of a series is read: the value, or of a histogram the sum or the count.
@@ -91,12 +88,12 @@ impl Target for Visitor<'_> {
         &mut self,
         metric: &'static Metric,
         labels: &[&str],
-        histogram: &Histogram,
+        buckets: Buckets<'_>,
         created: u64,
     ) -> fmt::Result {
         let number = match self.part {
-            Part::Sum => seconds(histogram[histogram::SUM]),
-            Part::Whole | Part::Count => count(histogram) as f64,
+            Part::Sum => seconds(buckets.sum_ns()),
+            Part::Whole | Part::Count => buckets.count() as f64,
         };
         self.see(metric, labels, number, created)
     }

@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use collector_core::cgroup::Id;
-use collector_core::count::Histogram;
 use collector_core::engine::Engine;
 use collector_core::metric::METRICS;
-use collector_core::metric::row::{Level, Metric, Target, Value};
+use collector_core::metric::row::{Buckets, Level, Metric, Target, Value};
 use collector_core::rule::{Change, Condition, Rules, Threshold};
 use collector_core::sample::{Probe, ProbeState, Reading, Sample, Start, Statistics};
 use collector_core::signal::{block, cgroup, fault, oom, reclaim};
@@ -139,8 +138,8 @@ impl Target for All {
         self.add(metric, labels, value.number())
     }
 
-    fn histogram(&mut self, metric: &'static Metric, labels: &[&str], histogram: &Histogram, _: u64) -> fmt::Result {
-        self.add(metric, labels, collector_core::count::count(histogram) as f64)
+    fn histogram(&mut self, metric: &'static Metric, labels: &[&str], buckets: Buckets<'_>, _: u64) -> fmt::Result {
+        self.add(metric, labels, buckets.count() as f64)
     }
 }
 

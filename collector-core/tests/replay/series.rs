@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 
-use collector_common::histogram::{BUCKETS, SUM, edge_ns};
-use collector_core::count::Histogram;
 use collector_core::engine::Engine;
 use collector_core::metric::METRICS;
-use collector_core::metric::row::{Kind, Level, Metric, Target, Value};
+use collector_core::metric::row::{Buckets, Kind, Level, Metric, Target, Value};
 use collector_core::view::View;
 
 use crate::fixture::{recordings, samples};
@@ -82,17 +80,17 @@ impl Target for Collected {
         &mut self,
         metric: &'static Metric,
         labels: &[&str],
-        histogram: &Histogram,
+        buckets: Buckets<'_>,
         created: u64,
     ) -> fmt::Result {
         let mut count = 0;
-        for (index, bucket) in histogram[..BUCKETS].iter().enumerate() {
+        for (index, bucket) in buckets.counts().iter().enumerate() {
             count += bucket;
-            let edge = edge_ns(index).map_or(f64::INFINITY, |edge| edge as f64 / 1e9);
+            let edge = buckets.edge_ns(index).map_or(f64::INFINITY, |edge| edge as f64 / 1e9);
             self.add(metric, "_bucket", labels, Some(edge), count as f64);
         }
         self.add(metric, "_count", labels, None, count as f64);
-        self.add(metric, "_sum", labels, None, histogram[SUM] as f64 / 1e9);
+        self.add(metric, "_sum", labels, None, buckets.sum_ns() as f64 / 1e9);
         self.begun(metric, labels, created);
         Ok(())
     }

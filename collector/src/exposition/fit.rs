@@ -4,12 +4,11 @@
 
 use std::fmt;
 
-use collector_core::count::Histogram;
 use collector_core::metric::METRICS;
-use collector_core::metric::row::{Level, Metric, Target, Value};
+use collector_core::metric::row::{Buckets, Level, Metric, Target, Value};
 use collector_core::view::View;
 
-use super::{Format, HISTOGRAM_SERIES};
+use super::Format;
 
 /// What one exposition may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +126,13 @@ impl Target for Measure {
         self.add(metric, labels, 1, 0)
     }
 
-    fn histogram(&mut self, metric: &'static Metric, labels: &[&str], _: &Histogram, created: u64) -> fmt::Result {
-        self.add(metric, labels, HISTOGRAM_SERIES, created)
+    fn histogram(
+        &mut self,
+        metric: &'static Metric,
+        labels: &[&str],
+        buckets: Buckets<'_>,
+        created: u64,
+    ) -> fmt::Result {
+        self.add(metric, labels, buckets.series(), created)
     }
 }

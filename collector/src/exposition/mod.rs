@@ -8,8 +8,6 @@ mod page;
 
 use std::sync::Arc;
 
-use collector_common::histogram;
-
 use collector_core::metric::METRICS;
 use collector_core::metric::row::{Detail, Kind, Metric};
 use collector_core::view::View;
@@ -17,9 +15,6 @@ use collector_core::view::View;
 pub use fit::Cap;
 use fit::Fit;
 use page::Page;
-
-/// Series of one histogram: buckets, sum and count.
-const HISTOGRAM_SERIES: u64 = histogram::BUCKETS as u64 + 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Format {

@@ -12,8 +12,7 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{self, Registry};
 
-use collector_core::count::Histogram;
-use collector_core::metric::row::{Kind, Level, Metric, Target, Unit, Value};
+use collector_core::metric::row::{Buckets, Kind, Level, Metric, Target, Unit, Value};
 use collector_core::view::View;
 
 use super::page::Page;
@@ -123,7 +122,7 @@ impl Target for Writer<'_, '_> {
         self.write(metric, labels, 0, |encoder| encoder.encode_gauge(&Number(value)))
     }
 
-    fn histogram(&mut self, metric: &'static Metric, labels: &[&str], value: &Histogram, created: u64) -> fmt::Result {
+    fn histogram(&mut self, metric: &'static Metric, labels: &[&str], value: Buckets<'_>, created: u64) -> fmt::Result {
         lock(self.page).histogram(metric, labels, value, created)
     }
 

@@ -2,16 +2,15 @@
 //! bucket edges and the caps. A workload's labels are made into text once a page, and copied from there; nothing is allocated for
 //! a series.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::Range;
 use std::sync::LazyLock;
 
 use collector_common::histogram;
-use collector_core::count::{Histogram, count};
-use collector_core::metric::row::{Kind, Metric, Target, Unit, Value, WORKLOAD, seconds};
+use collector_core::metric::row::{Buckets, Kind, Metric, Target, Unit, Value, WORKLOAD, seconds};
 
+use super::Format;
 use super::fit::{self, Cap, Fit};
-use super::{Format, HISTOGRAM_SERIES};
 
 /// A page that is being written.
 #[derive(Debug)]
@@ -215,12 +214,18 @@ impl Page {
     }
 
     /// Writes the lines of the buckets. The labels are where they stand in the text, with their braces.
-    fn buckets(&mut self, metric: &Metric, labels: Range<usize>, histogram: &Histogram) {
+    fn buckets(&mut self, metric: &Metric, labels: Range<usize>, buckets: Buckets<'_>) {
         let inner = labels.start + 1..labels.end.saturating_sub(1);
-        let mut below = 0;
-        for (edge, count) in EDGES.iter().zip(&histogram[..histogram::BUCKETS]) {
-            below += count;
-            self.push(&[metric.name, "_bucket{le=\"", edge, "\""]);
+        let mut below = 0_u64;
+        for (index, count) in buckets.counts().iter().enumerate() {
+            below = below.saturating_add(*count);
+            self.push(&[metric.name, "_bucket{le=\""]);
+            match (buckets.has_common_edges(), buckets.edge_ns(index)) {
+                (true, _) => self.text.push_str(&EDGES[index]),
+                (false, Some(edge)) => canonical(&mut self.text, seconds(edge)),
+                (false, None) => self.text.push_str(INFINITE),
+            }
+            self.text.push('"');
             if !inner.is_empty() {
                 self.text.push(',');
                 self.text.extend_from_within(inner.clone());
@@ -251,14 +256,14 @@ impl Target for Page {
         &mut self,
         metric: &'static Metric,
         labels: &[&str],
-        histogram: &Histogram,
+        buckets: Buckets<'_>,
         created: u64,
     ) -> fmt::Result {
-        if self.admits(metric, labels, HISTOGRAM_SERIES, created)? {
-            self.sample(metric, "_sum", labels, Value::seconds(histogram[histogram::SUM]));
-            let labels = self.sample(metric, "_count", labels, Value::Int(count(histogram)));
+        if self.admits(metric, labels, buckets.series(), created)? {
+            self.sample(metric, "_sum", labels, Value::seconds(buckets.sum_ns()));
+            let labels = self.sample(metric, "_count", labels, Value::Int(buckets.count()));
             self.created(metric.name, labels.clone(), created);
-            self.buckets(metric, labels, histogram);
+            self.buckets(metric, labels, buckets);
         }
         Ok(())
     }
@@ -282,23 +287,37 @@ fn family(metric: &Metric) -> &'static str {
     metric.name.strip_suffix(suffix).unwrap_or(metric.name)
 }
 
-/// The upper edges of buckets in OpenMetrics' canonical form, like Go's `%g`: a scraper may compare edges as text.
+const INFINITE: &str = "+Inf";
+
+/// The upper edges of the programs' buckets.
 static EDGES: LazyLock<[String; histogram::BUCKETS]> = LazyLock::new(|| {
-    std::array::from_fn(|index| histogram::edge_ns(index).map_or_else(|| "+Inf".into(), |ns| canonical(seconds(ns))))
+    std::array::from_fn(|index| {
+        let mut text = String::new();
+        match histogram::edge_ns(index) {
+            Some(ns) => canonical(&mut text, seconds(ns)),
+            None => text.push_str(INFINITE),
+        }
+        text
+    })
 });
 
-fn canonical(edge: f64) -> String {
-    if edge >= 1e-4 {
-        return format!("{edge:?}");
+/// Writes an edge in OpenMetrics' canonical form, like Go's `%g`: a scraper may compare edges as text.
+fn canonical(text: &mut String, edge: f64) {
+    let start = text.len();
+    // Writing to a string cannot fail.
+    if edge == 0.0 || (1e-4..1e6).contains(&edge) {
+        let _ = write!(text, "{edge:?}");
+        return;
     }
-    let mut text = format!("{edge:e}");
-    // Go writes two digits of exponent.
-    if let Some(exponent) = text.find("e-").map(|at| at + 2)
-        && text.len() - exponent == 1
-    {
-        text.insert(exponent, '0');
+    let _ = write!(text, "{edge:e}");
+    // Go writes the sign, and two digits of exponent.
+    let Some(exponent) = text[start..].find('e').map(|at| start + at + 1) else { return };
+    if !text[exponent..].starts_with('-') {
+        text.insert(exponent, '+');
     }
-    text
+    if text.len() - exponent == 2 {
+        text.insert(exponent + 1, '0');
+    }
 }
 
 #[cfg(test)]
@@ -307,8 +326,20 @@ mod tests {
 
     #[test]
     fn canonical_edges_match_those_of_go() {
-        for (edge, expected) in [(1e-6, "1e-06"), (1.28e-4, "0.000128"), (2.0, "2.0"), (1e-12, "1e-12")] {
-            assert_eq!(canonical(edge), expected);
+        let same = [
+            (1e-6, "1e-06"),
+            (1.28e-4, "0.000128"),
+            (2.0, "2.0"),
+            (1e-12, "1e-12"),
+            (0.0, "0.0"),
+            (2560.0, "2560.0"),
+            (1e6, "1e+06"),
+            (1.5e10, "1.5e+10"),
+        ];
+        for (edge, expected) in same {
+            let mut text = "x".to_owned();
+            canonical(&mut text, edge);
+            assert_eq!(text, format!("x{expected}"));
         }
         assert_eq!(*EDGES[histogram::BUCKETS - 1], *"+Inf");
     }

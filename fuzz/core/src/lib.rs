@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use collector_core::api::workloads::Summary;
-use collector_core::count::Histogram;
 use collector_core::engine::Engine;
 use collector_core::incident::page;
 use collector_core::metric::METRICS;
-use collector_core::metric::row::{Level, Metric, Target, Value};
+use collector_core::metric::row::{Buckets, Level, Metric, Target, Value};
 use collector_core::outcome::Outcome;
 use collector_core::sample::Sample;
 use collector_core::text::is_shown;
@@ -65,7 +64,7 @@ impl Target for Seen {
         self.add(metric, labels)
     }
 
-    fn histogram(&mut self, metric: &'static Metric, labels: &[&str], _: &Histogram, _: u64) -> fmt::Result {
+    fn histogram(&mut self, metric: &'static Metric, labels: &[&str], _: Buckets<'_>, _: u64) -> fmt::Result {
         self.add(metric, labels)
     }
 }

@@ -2,6 +2,7 @@
 //! is asked.
 
 mod latency;
+mod memory;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use utoipa::ToSchema;
 use crate::cgroup::Id;
 
 pub use latency::{EDGES, Latency, Stage};
+pub use memory::Memory;
 
 super::statistics! {
     {
@@ -210,6 +212,9 @@ pub struct Answer {
     pub why: Option<Arc<str>>,
     /// Nanoseconds that asking it took.
     pub took: u64,
+    /// What its processes hold; absent if nobody could read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
     /// At most [`MODELS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<Model>,

@@ -1,6 +1,7 @@
 //! [`Minute`]: readings of one model in the last minute, and what happened between the first and the last of them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::statistic::model::Statistic::{
     self, GenerateTime, GeneratedTokens, PromptTokens, Requests, RequestsRunning,
@@ -9,19 +10,19 @@ use crate::statistic::model::{Latency, Stage, Values};
 
 /// How far back it reaches, in nanoseconds.
 const REACH_NS: u64 = 60_000_000_000;
-/// At most this many readings are kept: one each 5 s, and one older than the reach. A reading that comes sooner replaces the last.
-const KEPT: usize = 14;
+/// At most this many readings are kept: one each 10 s, and one older than the reach. A reading that comes sooner replaces the last.
+const KEPT: usize = 8;
 const APART_NS: u64 = REACH_NS / (KEPT as u64 - 2);
 
 /// Readings, oldest first.
 #[derive(Clone, Debug, Default)]
-pub struct Minute(VecDeque<Point>);
+pub struct Minute(VecDeque<Arc<Point>>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Point {
     time: u64,
     values: Values,
-    latency: Vec<Latency>,
+    latency: Arc<[Latency]>,
 }
 
 /// What happened between the first and the last reading of a minute.
@@ -40,10 +41,11 @@ pub struct Span {
 }
 
 impl Minute {
-    pub(super) fn keep(&mut self, time: u64, values: &Values, latency: &[Latency]) {
+    pub(super) fn keep(&mut self, time: u64, values: &Values, latency: &Arc<[Latency]>) {
         let Minute(kept) = self;
-        if kept.back().is_some_and(|last| time < last.time || fell(&last.values, values)) {
-            // The clock was set back, or the server started again.
+        let is_new = |last: &Arc<Point>| time < last.time || time - last.time > REACH_NS || fell(&last.values, values);
+        if kept.back().is_some_and(is_new) {
+            // The clock was set back, it said nothing for long, or the server started again.
             kept.clear();
         }
         let [last, before] = [1, 2].map(|back| kept.len().checked_sub(back).map(|index| kept[index].time));
@@ -53,7 +55,7 @@ impl Minute {
         while kept.len() == KEPT || kept.get(1).is_some_and(|second| time - second.time >= REACH_NS) {
             kept.pop_front();
         }
-        kept.push_back(Point { time, values: values.clone(), latency: latency.to_vec() });
+        kept.push_back(Arc::new(Point { time, values: values.clone(), latency: latency.clone() }));
     }
 
     /// Growth of a counter in the minute; `None` unless it was told at both ends.

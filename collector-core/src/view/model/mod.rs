@@ -1,23 +1,35 @@
 //! Model servers: what each said last. Decides nothing.
 
+mod memory;
 mod minute;
+mod served;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::stage::Stage;
-use crate::statistic::model::{MODELS, Reading, Server, State, Values};
+use crate::statistic::model::{Answer, MODELS, Memory, Reading, Server, State};
 use crate::view::coverage::Coverage;
+use crate::view::workload::{Workload, Workloads};
 
+pub use memory::Held;
 pub use minute::{Minute, Span};
+pub use served::Served;
 
 /// At most this many servers are kept. More are counted as lost, stage `model`.
 pub const SERVERS: usize = 256;
+/// At most this many models of all servers together, with their last minutes: some 10 MiB if each has the longest histograms.
+const IN_ALL: usize = 512;
+/// What a server said is kept for this long while it does not answer, in nanoseconds: its last minute goes on if it comes back.
+const KEPT_NS: u64 = 60_000_000_000;
 
-/// By name.
+/// By name. Copied with the view, so what one server said is shared.
 #[derive(Clone, Debug, Default)]
 pub struct Models {
-    pub servers: BTreeMap<Arc<str>, Told>,
+    pub servers: BTreeMap<Arc<str>, Arc<Told>>,
 }
 
 /// A server, and what it said last.
@@ -30,16 +42,17 @@ pub struct Told {
     pub why: Option<Arc<str>>,
     /// Nanoseconds that asking it took.
     pub took: u64,
+    /// What its processes hold.
+    pub memory: Option<Memory>,
+    /// The least anonymous memory that its processes had while it served.
+    least: Option<u64>,
+    /// Whether this process ever answered.
+    pub answered: bool,
     /// By name, as it last told them. Empty while it tells none.
     pub models: BTreeMap<Arc<str>, Served>,
-}
-
-/// A model of a server.
-#[derive(Clone, Debug, Default)]
-pub struct Served {
-    pub values: Values,
-    /// Its last minute.
-    pub minute: Minute,
+    /// The same before it failed to answer, and when that was.
+    before: BTreeMap<Arc<str>, Served>,
+    told: u64,
 }
 
 impl Models {
@@ -49,27 +62,90 @@ impl Models {
         if !self.servers.contains_key(name) && self.servers.len() >= SERVERS {
             return coverage.lose(Stage::Model, 1);
         }
-        let fresh = || Told {
-            server: reading.server.clone(),
-            time,
-            state: answer.state,
+        let others = self.servers.values().filter(|told| told.server.name != *name).map(|told| told.kept());
+        let room = IN_ALL.saturating_sub(others.sum());
+        let told = self.servers.entry(name.clone()).or_insert_with(|| Arc::new(Told::new(&reading.server)));
+        let left_out = Arc::make_mut(told).fold(time, &reading.server, answer, room);
+        if left_out > 0 {
+            coverage.lose(Stage::Model, left_out);
+        }
+    }
+}
+
+impl Told {
+    fn new(server: &Arc<Server>) -> Told {
+        Told {
+            server: server.clone(),
+            time: 0,
+            state: State::Failed,
             why: None,
             took: 0,
+            memory: None,
+            least: None,
+            answered: false,
             models: BTreeMap::new(),
+            before: BTreeMap::new(),
+            told: 0,
+        }
+    }
+
+    /// The workload that it runs in, if that is known.
+    pub fn workload<'a>(&self, workloads: &'a Workloads) -> Option<&'a Workload> {
+        self.server.cgroup.and_then(|id| workloads.of(id))
+    }
+
+    /// Whether it answered when it was last asked, with or without numbers.
+    pub fn is_up(&self) -> bool {
+        match self.state {
+            State::Up | State::Loading | State::Asleep | State::Silent => true,
+            State::Failed | State::Unreachable => false,
+        }
+    }
+
+    fn kept(&self) -> usize {
+        self.models.len() + self.before.len()
+    }
+
+    /// Returns how many models there was no room for.
+    fn fold(&mut self, time: u64, server: &Arc<Server>, answer: &Answer, room: usize) -> u64 {
+        if self.server.pid != server.pid || self.server.kind != server.kind {
+            self.models.clear();
+            self.before.clear();
+            (self.answered, self.least) = (false, None);
+        }
+        if self.server != *server {
+            self.server = server.clone();
+        }
+        (self.time, self.state, self.took, self.memory) = (time, answer.state, answer.took, answer.memory);
+        self.why.clone_from(&answer.why);
+        let anon = answer.memory.map(|memory| memory.anon);
+        self.least = match answer.state {
+            State::Up => self.least.into_iter().chain(anon).min(),
+            // It may let its weights go, or load others.
+            _ => None,
         };
-        let told = self.servers.entry(name.clone()).or_insert_with(fresh);
-        if told.server.pid != reading.server.pid {
-            told.models.clear();
+        self.answered |= self.is_up();
+        if !self.is_up() && !self.models.is_empty() {
+            self.before = std::mem::take(&mut self.models);
         }
-        told.server = reading.server.clone();
-        (told.time, told.state, told.took) = (time, answer.state, answer.took);
-        told.why.clone_from(&answer.why);
-        let answered = &answer.models[..answer.models.len().min(MODELS)];
-        told.models.retain(|name, _| answered.iter().any(|model| model.name == *name));
+        if time.saturating_sub(self.told) > KEPT_NS || time < self.told {
+            self.before.clear();
+        }
+        let models = if self.is_up() { &answer.models[..] } else { &[] };
+        if self.is_up() {
+            self.told = time;
+            self.models.append(&mut self.before);
+        }
+        let answered = &models[..models.len().min(MODELS)];
+        self.models.retain(|name, _| answered.iter().any(|model| model.name == *name));
+        let mut left_out = models.len() - answered.len();
         for model in answered {
-            let served = told.models.entry(model.name.clone()).or_default();
-            served.values.advance(&model.values);
-            served.minute.keep(time, &served.values, &model.latency);
+            if !self.models.contains_key(&model.name) && self.models.len() >= room {
+                left_out += 1;
+                continue;
+            }
+            self.models.entry(model.name.clone()).or_default().fold(time, model);
         }
+        left_out as u64
     }
 }

@@ -10,6 +10,7 @@ use collector_core::sample::{Probe, ProbeState, Reading, Sample, Start};
 use collector_core::signal::cgroup;
 use collector_core::signal::{block, reclaim};
 
+use collector_common::histogram;
 use collector_core::count::Histogram;
 
 use super::*;

@@ -4,20 +4,18 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use collector_common::histogram;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use collector_core::count::{Histogram, count};
 use collector_core::metric::METRICS;
-use collector_core::metric::row::{Kind, Metric, Target, Value, seconds};
+use collector_core::metric::row::{Buckets, Kind, Metric, Target, Value, seconds};
 use collector_core::view::View;
 
 use super::super::fit::{self, Cap, Fit};
 use super::super::own::{Labels, Number, unit};
-use super::super::{Exposition, Format, HISTOGRAM_SERIES, SERIES};
+use super::super::{Exposition, Format, SERIES};
 
 pub fn render(view: &Arc<View>, format: Format, cap: Cap) -> Exposition {
     if let Some(whole) = write(view, format, cap, Fit::ALL) {
@@ -164,14 +162,15 @@ impl Target for Writer<'_, '_> {
         &mut self,
         metric: &'static Metric,
         labels: &[&str],
-        histogram: &Histogram,
+        buckets: Buckets<'_>,
         created: u64,
     ) -> fmt::Result {
-        let edge = |index| histogram::edge_ns(index).map_or(f64::INFINITY, seconds);
-        let buckets: [(f64, u64); histogram::BUCKETS] = std::array::from_fn(|index| (edge(index), histogram[index]));
-        let sum = seconds(histogram[histogram::SUM]);
-        self.write(metric, labels, HISTOGRAM_SERIES, created, |encoder| {
-            encoder.encode_histogram::<NoLabelSet>(sum, count(histogram), &buckets, None)
+        let edge = |index| buckets.edge_ns(index).map_or(f64::INFINITY, seconds);
+        let counts = buckets.counts().iter().enumerate();
+        let pairs: Vec<(f64, u64)> = counts.map(|(index, count)| (edge(index), *count)).collect();
+        let sum = seconds(buckets.sum_ns());
+        self.write(metric, labels, pairs.len() as u64 + 2, created, |encoder| {
+            encoder.encode_histogram::<NoLabelSet>(sum, buckets.count(), &pairs, None)
         })
     }
 
@@ -293,16 +292,12 @@ impl Sheet {
 
 /// Writes an edge in OpenMetrics' canonical form, like Go's `%g`: a scraper may compare edges as text.
 fn canonical(text: &mut String, edge: f64) -> fmt::Result {
-    if edge >= 1e-4 {
+    if edge == 0.0 || (1e-4..1e6).contains(&edge) {
         return write!(text, "{edge:?}");
     }
-    let start = text.len();
-    write!(text, "{edge:e}")?;
-    // Go writes two digits of exponent.
-    if let Some(exponent) = text[start..].find("e-").map(|at| start + at + 2)
-        && text.len() - exponent == 1
-    {
-        text.insert(exponent, '0');
-    }
-    Ok(())
+    // Go writes the sign, and two digits of exponent.
+    let plain = format!("{edge:e}");
+    let (number, exponent) = plain.split_once('e').ok_or(fmt::Error)?;
+    let exponent: i32 = exponent.parse().map_err(|_| fmt::Error)?;
+    write!(text, "{number}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }

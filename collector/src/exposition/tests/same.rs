@@ -8,8 +8,9 @@ use proptest::prelude::*;
 use super::golden::{played, recordings};
 use super::oracle;
 use super::*;
-use collector_core::metric::row::{Level, Target, Value};
+use collector_core::metric::row::{Buckets, Level, Target, Value};
 use collector_core::rule::Rules;
+use collector_core::statistic::model::{EDGES, Latency, Stage};
 
 const FORMATS: [Format; 2] = [Format::OpenMetrics, Format::Text];
 
@@ -50,6 +51,8 @@ struct Given {
     values: Vec<String>,
     value: Value,
     histogram: Box<Histogram>,
+    /// With edges of its own.
+    latency: Option<Latency>,
     created: u64,
 }
 
@@ -71,10 +74,21 @@ fn given() -> impl Strategy<Value = Given> {
     ];
     let created = prop_oneof![Just(0), any::<u64>(), Just(1_700_000_000_007_999_999)];
     let words = proptest::collection::vec(0..1u64 << 40, Histogram::default().len());
-    (proptest::collection::vec(text, 40), number, words, created).prop_map(|(values, value, words, created)| {
+    let series = (proptest::collection::vec(text, 40), number, words, created, proptest::option::of(latency()));
+    series.prop_map(|(values, value, words, created, latency)| {
         let mut histogram = Box::new(Histogram::default());
         histogram.copy_from_slice(&words);
-        Given { values, value, histogram, created }
+        Given { values, value, histogram, latency, created }
+    })
+}
+
+/// From nanoseconds to centuries.
+fn latency() -> impl Strategy<Value = Latency> {
+    let edge = prop_oneof![1..1_000_000u64, 1..1u64 << 40, any::<u64>(), (1..5000u64).prop_map(|ms| ms * 1_000_000)];
+    let edges = proptest::collection::btree_set(edge, 0..EDGES);
+    (edges, proptest::collection::vec(0..1u64 << 40, EDGES + 1), any::<u64>()).prop_map(|(edges, mut counts, sum)| {
+        counts.truncate(edges.len() + 1);
+        Latency { stage: Stage::FirstToken, edges: edges.into_iter().collect(), counts, sum }
     })
 }
 
@@ -84,7 +98,11 @@ impl Given {
         match metric.kind {
             Kind::Counter => target.counter(metric, &values, self.value, self.created),
             Kind::Gauge => target.gauge(metric, &values, self.value),
-            Kind::Histogram => target.histogram(metric, &values, &self.histogram, self.created),
+            Kind::Histogram => {
+                let common = Buckets::from(&*self.histogram);
+                let buckets = self.latency.as_ref().map_or(common, Buckets::from);
+                target.histogram(metric, &values, buckets, self.created)
+            }
             Kind::Info => target.info(metric, &values),
         }
     }

@@ -1,0 +1,71 @@
+//! [`Held`]: what the memory of a model server's processes is for: the kernel's numbers beside what the server says.
+
+use super::Told;
+use crate::statistic::model::Kind::Vllm;
+use crate::statistic::model::Statistic::{self, OffloadBytes, OffloadUsed, PinnedBytes, PromptCacheBytes, WeightBytes};
+use crate::statistic::model::WHOLE;
+use crate::statistic::workload::Statistic::MemoryShmem;
+use crate::view::View;
+use crate::view::number::{Known, Number};
+
+/// In bytes. Absent where it cannot be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Mapped weights in memory.
+    pub weights: Option<u64>,
+    /// KV cache in host memory.
+    pub kv_offload: Option<u64>,
+    /// Old prompts. What was there before the agent saw the server does not count.
+    pub prompt_cache: Option<u64>,
+    /// Pinned by drivers.
+    pub pinned: Option<u64>,
+}
+
+impl Told {
+    /// What its processes hold in host memory.
+    pub fn held(&self, view: &View) -> Held {
+        let workload = self.workload(&view.workloads);
+        let own = |statistic| workload.and_then(|workload| workload.statistics.get(statistic));
+        let shmem = self.memory.map(|memory| own(MemoryShmem).map_or(memory.shmem, |all| all.min(memory.shmem)));
+        let configured = self.sum(OffloadBytes).filter(|bytes| *bytes > 0);
+        // vLLM has it in shared memory; others say how much of it they use.
+        let offload = match self.server.kind {
+            Some(Vllm) => configured.and(shmem),
+            _ => self.offload_used(),
+        };
+        let grown = self.memory.zip(self.least).map(|(memory, least)| memory.anon.saturating_sub(least));
+        let cuda = workload.and_then(|workload| Number::Pinned.of(workload, Known::of(&view.coverage)));
+        let pinned = [self.memory.map(|memory| memory.pinned), cuda, self.sum(PinnedBytes)];
+        Held {
+            weights: self.memory.zip(self.sum(WeightBytes)).map(|(memory, bytes)| memory.file.min(bytes)),
+            kv_offload: offload,
+            prompt_cache: self
+                .sum(PromptCacheBytes)
+                .filter(|bytes| *bytes > 0)
+                .zip(grown)
+                .map(|(most, it)| it.min(most)),
+            pinned: pinned.into_iter().flatten().max(),
+        }
+    }
+
+    /// KV cache in host memory as a share of what is configured for it.
+    pub fn offload_over(&self, view: &View) -> Option<f64> {
+        let configured = self.sum(OffloadBytes).filter(|bytes| *bytes > 0)?;
+        self.held(view).kv_offload.map(|held| held as f64 / configured as f64)
+    }
+
+    /// Of all its models that tell it.
+    fn sum(&self, statistic: Statistic) -> Option<u64> {
+        let said = || self.models.values().filter_map(|served| served.values.get(statistic));
+        said().next().map(|_| crate::count::sum(said()))
+    }
+
+    fn offload_used(&self) -> Option<u64> {
+        let used = |values: &crate::statistic::model::Values| {
+            let share = values.get(OffloadUsed)? as f64 / WHOLE as f64;
+            values.get(OffloadBytes).map(|bytes| (bytes as f64 * share) as u64)
+        };
+        let said = || self.models.values().filter_map(|served| used(&served.values));
+        said().next().map(|_| crate::count::sum(said()))
+    }
+}
