@@ -3,7 +3,7 @@
 use super::row::{Detail, Kind, Metric, Value, WORKLOAD};
 
 /// Every label that a series of the catalogue can have, except those of infos, which rules cannot read.
-pub const LABELS: [&str; 38] = {
+pub const LABELS: [&str; 41] = {
     let [workload, namespace, pod, container] = WORKLOAD;
     [
         workload,
@@ -26,15 +26,18 @@ pub const LABELS: [&str; 38] = {
         "method",
         "minutes",
         "mode",
+        "model",
         "mountpoint",
         "node",
         "operation",
         "priority",
         "probe",
         "program",
+        "quantile",
         "reason",
         "resource",
         "scope",
+        "server",
         "sink",
         "source",
         "stage",

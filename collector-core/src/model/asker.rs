@@ -179,7 +179,7 @@ impl Asker {
             self.kind = None;
         }
         let why = self.round.why.take().map(|why| cut(&why));
-        Answer { state: self.round.state, why, took, models }
+        Answer { state: self.round.state, why, took, memory: None, models }
     }
 
     fn lacks(&self, get: Get) -> bool {

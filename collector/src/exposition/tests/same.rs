@@ -74,7 +74,7 @@ fn given() -> impl Strategy<Value = Given> {
     ];
     let created = prop_oneof![Just(0), any::<u64>(), Just(1_700_000_000_007_999_999)];
     let words = proptest::collection::vec(0..1u64 << 40, Histogram::default().len());
-    let series = (proptest::collection::vec(text, 40), number, words, created, proptest::option::of(latency()));
+    let series = (proptest::collection::vec(text, 60), number, words, created, proptest::option::of(latency()));
     series.prop_map(|(values, value, words, created, latency)| {
         let mut histogram = Box::new(Histogram::default());
         histogram.copy_from_slice(&words);
