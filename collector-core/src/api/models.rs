@@ -193,7 +193,7 @@ impl ModelServer {
             url: server.url.to_string(),
             state: told.state,
             why: told.why.as_deref().map(str::to_owned),
-            workload: told.workload(&view.workloads).map(|workload| workload.name.to_string()),
+            workload: Some(told.labels(&view.workloads)[0]).filter(|name| !name.is_empty()).map(str::to_owned),
             pid: server.pid,
             parent: server.parent.as_deref().map(str::to_owned),
             asked: told.time,

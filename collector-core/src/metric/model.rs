@@ -121,8 +121,7 @@ pub(super) const fn gauge(name: &'static str, help: &'static str) -> Metric {
 /// Calls `each` with every server and the values of [`SERVER`].
 pub(super) fn servers<'v>(view: &'v View, mut each: impl FnMut([&'v str; 5], &'v Told) -> fmt::Result) -> fmt::Result {
     view.models.servers.iter().try_for_each(|(server, told)| {
-        let workload = told.workload(&view.workloads).map(|workload| workload.labels());
-        let [name, namespace, pod, container] = workload.unwrap_or_default();
+        let [name, namespace, pod, container] = told.labels(&view.workloads);
         each([name, namespace, pod, container, server], told)
     })
 }

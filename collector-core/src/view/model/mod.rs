@@ -89,9 +89,18 @@ impl Told {
         }
     }
 
-    /// The workload that it runs in, if that is known.
+    /// The workload that it belongs to: as configured, else the one that its process runs in. `None` if that is not known.
     pub fn workload<'a>(&self, workloads: &'a Workloads) -> Option<&'a Workload> {
-        self.server.cgroup.and_then(|id| workloads.of(id))
+        match &self.server.workload {
+            Some(name) => workloads.find(name),
+            None => self.server.cgroup.and_then(|id| workloads.of(id)),
+        }
+    }
+
+    /// The values of the labels that name its workload; empty where nothing is known.
+    pub fn labels<'a>(&'a self, workloads: &'a Workloads) -> [&'a str; 4] {
+        let named = || [self.server.workload.as_deref().unwrap_or_default(), "", "", ""];
+        self.workload(workloads).map_or_else(named, Workload::labels)
     }
 
     /// Whether it answered when it was last asked, with or without numbers.

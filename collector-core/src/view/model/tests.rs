@@ -11,7 +11,15 @@ const S: u64 = 1_000_000_000;
 fn server(name: &str, pid: u32) -> Arc<Server> {
     let url = "http://127.0.0.1:8000".into();
     let cgroup = Some(Id { hierarchy: 5, id: 77 });
-    Arc::new(Server { name: name.into(), kind: Some(Kind::Vllm), url, pid: Some(pid), cgroup, parent: None })
+    Arc::new(Server {
+        name: name.into(),
+        kind: Some(Kind::Vllm),
+        url,
+        pid: Some(pid),
+        cgroup,
+        workload: None,
+        parent: None,
+    })
 }
 
 fn model(name: &str, numbers: &[(Statistic, u64)]) -> Model {
