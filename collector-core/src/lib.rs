@@ -22,6 +22,7 @@ pub mod lease;
 pub mod level;
 pub mod metric;
 pub mod model;
+pub mod model_file;
 pub mod need;
 pub mod outcome;
 pub mod pattern;

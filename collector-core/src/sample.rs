@@ -14,7 +14,7 @@ use crate::signal::counted::Counted;
 use crate::signal::table::signals;
 use crate::stage::Stage;
 use crate::statistic::workload::Values;
-use crate::statistic::{contention, disk, filesystem, gpu, host, model, network};
+use crate::statistic::{contention, disk, filesystem, gpu, host, model, model_file, network};
 use crate::tier::Limits;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,6 +70,8 @@ macro_rules! readings {
             Model(model::Reading),
             /// What a workload that is watched closely waits for.
             Contention(contention::Reading),
+            /// Files of models, and who uses them.
+            ModelFile(model_file::Reading),
             Pressure(pressure::Reading),
             /// Names that the host gives to a cgroup's container or pod.
             Name(Name),
@@ -99,7 +101,7 @@ macro_rules! readings {
                     Reading::Host(_) | Reading::Disk(_) | Reading::Filesystem(_) => Origin::Host,
                     Reading::Network(_) | Reading::Pressure(_) => Origin::Host,
                     Reading::Gpu(_) => Origin::Gpu,
-                    Reading::Model(_) => Origin::Model,
+                    Reading::Model(_) | Reading::ModelFile(_) => Origin::Model,
                     Reading::Contention(_) => Origin::Cgroup,
                 }
             }

@@ -23,6 +23,7 @@ pub enum Stage {
     Malformed,
     MissedRun,
     Model,
+    ModelFile,
     Name,
     Network,
     Node,
@@ -46,7 +47,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub const ALL: [Stage; 33] = [
+    pub const ALL: [Stage; 34] = [
         Stage::Alert,
         Stage::AlertSeries,
         Stage::Device,
@@ -62,6 +63,7 @@ impl Stage {
         Stage::Malformed,
         Stage::MissedRun,
         Stage::Model,
+        Stage::ModelFile,
         Stage::Name,
         Stage::Network,
         Stage::Node,
@@ -170,6 +172,11 @@ impl Stage {
                 "model",
                 "A model server beyond the 256 (of one user 16), or a model of a server beyond the 16, that are kept. Its numbers are missing.",
                 "Find out who starts so many: `headroom workloads`. Leave out servers that do not matter: `models.exclude`.",
+            ),
+            Stage::ModelFile => (
+                "model_file",
+                "A process beyond the 256 (of one user 64) whose model files are told, a file beyond the 16 of a process, or a store beyond the 64.",
+                "Leave out stores that do not matter, or set `model_file.enabled = false`.",
             ),
             Stage::Name => (
                 "name",

@@ -23,6 +23,17 @@ const KEEP: [Capability; 3] = [Capability::CAP_BPF, Capability::CAP_PERFMON, Cap
 /// which CAP_PERFMON is not enough on Linux 6.16 and newer and on stable kernels with the backported change.
 const TRANSFER: [Capability; 2] = [Capability::CAP_SYS_PTRACE, Capability::CAP_SYS_ADMIN];
 
+/// Kept too where it is seen which model files processes have mapped: how much of a file is cached the kernel tells its owner, and who
+/// may act as that (`can_do_cachestat` of mm/filemap.c).
+const INSPECT: [Capability; 2] = [Capability::CAP_SYS_PTRACE, Capability::CAP_FOWNER];
+
+/// What the configuration wants that takes more capabilities than usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Needs {
+    pub transfer: bool,
+    pub inspect: bool,
+}
+
 /// The lock file's.
 const LOCK_MODE: u32 = 0o600;
 
@@ -139,9 +150,10 @@ pub fn protect(oom_score_adj: i32) {
 
 /// Becomes another user, and drops every capability that is no longer needed, for good: programs that are started later cannot regain them, not
 /// even as root.
-pub fn drop_unneeded(transfer: bool, become_user: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub fn drop_unneeded(needs: Needs, become_user: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let held = caps::read(None, CapSet::Permitted).context("read the capabilities")?;
-    let more = TRANSFER.into_iter().filter(|_| transfer);
+    let transfer = TRANSFER.into_iter().filter(|_| needs.transfer);
+    let more = transfer.chain(INSPECT.into_iter().filter(|_| needs.inspect));
     let mut keep: CapsHashSet = KEEP.into_iter().chain(more).filter(|capability| held.contains(capability)).collect();
     if !held.contains(&Capability::CAP_BPF) && held.contains(&Capability::CAP_SYS_ADMIN) {
         keep.insert(Capability::CAP_SYS_ADMIN);

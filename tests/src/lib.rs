@@ -12,6 +12,7 @@ pub mod attack;
 pub mod binary;
 pub mod bpf;
 pub mod browser;
+pub mod cached;
 pub mod cgroup;
 pub mod cuda;
 pub mod dashboard;

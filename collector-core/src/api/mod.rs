@@ -11,6 +11,7 @@ pub mod history;
 pub mod incidents;
 pub mod level;
 pub mod lookup;
+pub mod model_file;
 pub mod models;
 pub mod openapi;
 pub mod parameter;

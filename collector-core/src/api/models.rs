@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::model_file::{self, ModelFile, ModelStore};
 use crate::statistic::model::Statistic::{self, *};
 use crate::statistic::model::{Kind, Latency, Stage, State};
 use crate::view::View;
@@ -15,6 +16,12 @@ pub struct Models {
     pub time: u64,
     /// Sorted by name.
     pub servers: Vec<ModelServer>,
+    /// Model files that servers and other holders of GPU memory use, the largest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ModelFile>,
+    /// Places where models are kept, sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stores: Vec<ModelStore>,
 }
 
 /// A model server, and what it said last.
@@ -180,7 +187,7 @@ pub struct StageLatency {
 impl Models {
     pub fn of(view: &View) -> Models {
         let servers = view.models.servers.values().map(|told| ModelServer::of(view, told)).collect();
-        Models { time: view.time, servers }
+        Models { time: view.time, servers, files: model_file::files(view), stores: model_file::stores(view) }
     }
 }
 

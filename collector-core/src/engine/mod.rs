@@ -204,6 +204,7 @@ macro_rules! fold {
                             view.slow.fold(&workload, reading);
                         }
                     }
+                    Reading::ModelFile(reading) => view.model_files.fold(time, reading, &mut view.coverage),
                     Reading::Pressure(reading) => {
                         outcomes.extend(pressure::fold(&mut view.host, time, reading).map(Outcome::Pressure));
                     }

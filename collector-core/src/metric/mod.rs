@@ -22,6 +22,7 @@ pub mod lease;
 pub mod level;
 pub mod memory;
 pub mod model;
+pub mod model_file;
 pub mod model_latency;
 pub mod model_number;
 pub mod network;
@@ -214,6 +215,16 @@ pub const METRICS: &[Metric] = &[
     network::WORKLOAD_TRANSMIT_BYTES,
     network::WORKLOAD_PACKETS,
     network::WORKLOAD_DROPS,
+    model_file::BYTES,
+    model_file::CACHED,
+    model_file::EVICTED,
+    model_file::READ_AGAIN,
+    model_file::FAULTS,
+    model_file::STORE_BYTES,
+    model_file::STORE_FILES,
+    model_file::STORE_DUPLICATES,
+    model_file::STORE_UNREFERENCED,
+    model_file::STORE_UNUSED,
     transfer::TRANSFERS,
     transfer::BYTES,
     transfer::SECONDS,

@@ -7,6 +7,7 @@ pub mod filesystem;
 pub mod gpu;
 pub mod host;
 pub mod model;
+pub mod model_file;
 pub mod network;
 pub mod workload;
 

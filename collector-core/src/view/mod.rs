@@ -12,6 +12,7 @@ pub mod incident;
 pub mod lease;
 pub mod level;
 pub mod model;
+pub mod model_file;
 pub mod number;
 pub mod reservation;
 pub mod slow;
@@ -35,6 +36,7 @@ use incident::Incidents;
 use lease::Leases;
 use level::Levels;
 use model::Models;
+use model_file::ModelFiles;
 use number::{Known, Number};
 use slow::Slows;
 use start::Starts;
@@ -55,6 +57,8 @@ pub struct View {
     pub models: Models,
     /// What explains that something is slow.
     pub slow: Slows,
+    /// Model files that processes use, and stores of them.
+    pub model_files: ModelFiles,
     /// How degraded the host is.
     pub level: Levels,
     pub firing: Firing,

@@ -69,7 +69,17 @@ impl Round {
         let root = Root::new(&config.rootfs);
         let (sender, names) = name::channel();
         let pass = Cell::new(kernel.take_pass());
-        let opening = Opening { config, root: &root, kernel: &kernel, pass, names: &sender, leases, started };
+        let observed = Arc::default();
+        let opening = Opening {
+            config,
+            root: &root,
+            kernel: &kernel,
+            pass,
+            names: &sender,
+            leases,
+            observed: &observed,
+            started,
+        };
         let mut others = Vec::new();
         for row in SOURCES {
             others.extend((row.open)(&opening)?.map(|source| (row.name, source)));

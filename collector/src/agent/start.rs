@@ -37,7 +37,7 @@ use crate::exit::{Exit, Failure};
 use crate::exposition::Cap;
 use crate::http::access::Access;
 use crate::http::{self, Address, BindError, Door, Hosts, Listener, PAGE_SHARE, Tally};
-use crate::privilege;
+use crate::privilege::{self, Needs};
 use crate::review::Review;
 use crate::service::Manager;
 use crate::sink::history::file::Limits;
@@ -199,7 +199,8 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
 fn confine(config: &Config) -> Result<()> {
     let user = own_user(config);
     let become_user = || user.as_ref().map_or(Ok(()), User::become_it).context("become the agent's own user");
-    privilege::drop_unneeded(config.transfer.enabled, become_user)?;
+    let needs = Needs { transfer: config.transfer.enabled, inspect: confine::inspects(config) };
+    privilege::drop_unneeded(needs, become_user)?;
     for limit in confine::enter(&Allowed::of(config)) {
         match limit.set {
             Ok(()) => tracing::debug!("limited: {}", limit.name),

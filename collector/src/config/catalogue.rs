@@ -7,7 +7,7 @@ use collector_core::rule::Rules;
 use super::entry::AnyTable;
 use super::error::Error;
 use super::section::Config;
-use super::table::{model, model_server, pool, rule, sink, target};
+use super::table::{model, model_server, pool, rule, sink, store, target};
 
 /// Every array of tables, in the order of the documentation.
 pub const TABLES: &[&dyn AnyTable<Config>] = &[
@@ -16,6 +16,7 @@ pub const TABLES: &[&dyn AnyTable<Config>] = &[
     &pool::POOL,
     &model::MODEL,
     &model_server::MODEL_SERVER,
+    &store::STORE,
     &sink::WEBHOOK,
     &sink::ALERTMANAGER,
     &sink::FILE,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::admission::Admission;
 use super::section::{
-    Config, Disk, Fault, Filesystem, Gpu, Guard, History, Journal, Kernel, Levels, Log, Metrics, Models, Need, Network,
-    Pressure, Sinks, Transfer, Workload,
+    Config, Disk, Fault, Filesystem, Gpu, Guard, History, Journal, Kernel, Levels, Log, Metrics, ModelFile, Models,
+    Need, Network, Pressure, Sinks, Transfer, Workload,
 };
 
 /// The shortest PSI window that the kernel allows without CAP_SYS_RESOURCE.
@@ -104,6 +104,13 @@ impl Default for Config {
                 deadline: Duration::from_secs(5),
                 pcie_budget: Duration::from_millis(10),
             },
+            model_file: ModelFile {
+                enabled: true,
+                inspect: false,
+                interval: Duration::from_secs(10),
+                store_interval: Duration::from_secs(600),
+                unused_after: Duration::from_secs(7 * 24 * 3600),
+            },
             transfer: Transfer { enabled: false, scan: Duration::from_secs(2) },
             models: Models { enabled: true, interval: Duration::from_secs(5), exclude: Vec::new() },
             level: Levels {
@@ -134,6 +141,7 @@ impl Default for Config {
             pool: Vec::new(),
             model: Vec::new(),
             model_server: Vec::new(),
+            model_store: Vec::new(),
             sink: Sinks::default(),
         }
     }

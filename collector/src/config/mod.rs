@@ -29,6 +29,6 @@ pub mod value;
 
 pub use admission::Admission;
 pub use section::{
-    Config, Disk, Filesystem, Gpu, History, Journal, Kernel, Log, Metrics, Models, Network, Pressure, Sinks, Transfer,
-    Workload,
+    Config, Disk, Filesystem, Gpu, History, Journal, Kernel, Log, Metrics, ModelFile, Models, Network, Pressure, Sinks,
+    Transfer, Workload,
 };

@@ -16,6 +16,7 @@ use super::entry::Entry;
 use super::model_server::ModelServer;
 use super::pool::Pool;
 use super::sink::{FileSink, Sink};
+use super::table::store::ModelStore;
 use super::target::Wanted;
 use crate::exposition::Cap;
 
@@ -64,6 +65,8 @@ pub struct Config {
     pub network: Network,
     /// `[gpu]`
     pub gpu: Gpu,
+    /// `[model_file]`
+    pub model_file: ModelFile,
     /// `[transfer]`
     pub transfer: Transfer,
     /// `[models]`
@@ -90,6 +93,8 @@ pub struct Config {
     pub model: Vec<Entry<Model>>,
     /// `[[model_server]]`
     pub model_server: Vec<Entry<ModelServer>>,
+    /// `[[model_store]]`
+    pub model_store: Vec<Entry<ModelStore>>,
     /// `[[sink.…]]`
     pub sink: Sinks,
 }
@@ -220,6 +225,19 @@ pub struct Network {
     pub interval: Duration,
     /// Whether network namespaces of workloads are read.
     pub namespaces: bool,
+}
+
+/// `[model_file]`
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub struct ModelFile {
+    pub enabled: bool,
+    /// Whether it is seen what processes have mapped and open, which takes capabilities.
+    pub inspect: bool,
+    pub interval: Duration,
+    /// Of listing stores.
+    pub store_interval: Duration,
+    pub unused_after: Duration,
 }
 
 /// `[gpu]`

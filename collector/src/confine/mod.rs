@@ -21,8 +21,10 @@ pub struct Allowed {
     pub folders: Vec<PathBuf>,
     /// NVML opens devices for writing.
     pub devices: bool,
-    /// Programs are loaded and attached to libraries that appear, and other users' processes are read.
+    /// Programs are loaded and attached to libraries that appear.
     pub transfer: bool,
+    /// Other users' processes are looked into.
+    pub inspect: bool,
 }
 
 /// One limit, and whether it is set or why not.
@@ -40,16 +42,28 @@ impl Allowed {
         // A folder of alerts is others' too, and not created.
         let files = config.sink.file.iter().filter_map(|sink| sink.value.path.parent());
         folders.extend(files.filter(|folder| folder.is_dir()).map(Path::to_owned));
-        Allowed { folders, devices: config.gpu.enabled != "off", transfer: config.transfer.enabled }
+        Allowed {
+            folders,
+            devices: config.gpu.enabled != "off",
+            transfer: config.transfer.enabled,
+            inspect: config.transfer.enabled || inspects(config),
+        }
     }
+}
+
+/// Whether it is seen which model files processes have mapped.
+pub fn inspects(config: &Config) -> bool {
+    config.model_file.enabled && config.model_file.inspect
 }
 
 /// Sets the limits for this process, for good. There must be one thread only: those that it starts inherit them.
 pub fn enter(allowed: &Allowed) -> Vec<Limit> {
-    let disk = match allowed.transfer {
+    let disk = match allowed.inspect {
         // `hook_ptrace_access_check` of the kernel's security/landlock: whoever is in a domain looks into no process outside of
         // it, so neither at its root nor, before Linux 6.14, at its mappings.
-        true => Err("Landlock forbids looking into other processes, which watching transfers needs".into()),
+        true => {
+            Err("Landlock forbids looking into other processes, which watching transfers and model files needs".into())
+        }
         false => disk::restrict(&allowed.folders, allowed.devices),
     };
     vec![
@@ -73,12 +87,13 @@ pub fn examine(config: &Config) -> Finding {
         Ok(None) => format!("stays uid {}", rustix::process::geteuid().as_raw()),
         Err(why) => format!("stays uid {}: {why}", rustix::process::geteuid().as_raw()),
     };
-    let disk = match (config.transfer.enabled, disk::supported()) {
-        (true, _) => "no Landlock while transfers are watched",
+    let looks = config.transfer.enabled || inspects(config);
+    let disk = match (looks, disk::supported()) {
+        (true, _) => "no Landlock while transfers, or the files of processes (model_file.inspect), are watched",
         (false, true) => "Landlock",
         (false, false) => "this kernel has no Landlock",
     };
     let call = if call::supported() { "seccomp" } else { "this kernel has no seccomp" };
-    let ok = call::supported() && (config.transfer.enabled || disk::supported());
+    let ok = call::supported() && (looks || disk::supported());
     Finding { key: "confinement", title: "confinement", ok, is: format!("once started it {user}; {disk}; {call}") }
 }

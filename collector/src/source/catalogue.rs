@@ -12,8 +12,10 @@ use super::kernel::Kernel;
 use super::kernel::pass::Pass;
 use super::lease::place::Places;
 use super::lease::{Followed, Owners};
+use super::model_file::ModelFiles;
 use super::name::{NameSender, NameSource};
 use super::network::Networks;
+use super::observed::Observed;
 use super::process::OwnProcess;
 use super::root::Root;
 use super::statistic::{Limits, Reader};
@@ -50,7 +52,12 @@ pub const SOURCES: &[Row] = &[
     }),
     row::<Gpus>("gpu", |it| match it.config.gpu.enabled.as_str() {
         "off" => Ok(None),
-        _ => some(Ok(Gpus::new(it.root, it.kernel.hierarchies(), &it.config.gpu))),
+        _ => some(Ok(Gpus::new(it.root, it.kernel.hierarchies(), &it.config.gpu).telling(it.observed))),
+    }),
+    // After what finds the processes.
+    row::<ModelFiles>("model_file", |it| match it.config.model_file.enabled {
+        false => Ok(None),
+        true => some(ModelFiles::start(it.root, it.kernel.hierarchies(), it.config, it.observed, it.started)),
     }),
     row::<Transfers>("transfer", |it| match it.config.transfer.enabled {
         false => Ok(None),
@@ -83,6 +90,8 @@ pub struct Opening<'a> {
     pub names: &'a NameSender,
     /// Whose owners are followed.
     pub leases: &'a Arc<Followed>,
+    /// The processes whose model files are looked at.
+    pub observed: &'a Arc<Observed>,
     /// The agent's start in nanoseconds since the Unix epoch.
     pub started: u64,
 }

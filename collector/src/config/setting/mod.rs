@@ -6,6 +6,7 @@ mod guard;
 mod history;
 mod level;
 mod model;
+mod model_file;
 mod need;
 mod network;
 mod pressure;
@@ -279,6 +280,11 @@ pub const SETTINGS: &[Setting] = &[
     gpu::INTERVAL,
     gpu::DEADLINE,
     gpu::PCIE_BUDGET,
+    model_file::ENABLED,
+    model_file::INSPECT,
+    model_file::INTERVAL,
+    model_file::STORE_INTERVAL,
+    model_file::UNUSED_AFTER,
     without_flag(
         "transfer.enabled",
         Kind::Switch(|config| &mut config.transfer.enabled),

@@ -5,4 +5,5 @@ pub mod model_server;
 pub mod pool;
 pub mod rule;
 pub mod sink;
+pub mod store;
 pub mod target;

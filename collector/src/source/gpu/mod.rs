@@ -28,6 +28,7 @@ use collector_core::statistic::gpu;
 use nvml_wrapper::Nvml;
 
 use super::cgroup::{Hierarchies, Hierarchy};
+use super::observed::Observed;
 use super::queue::{Receiver, Sender, queue};
 use super::root::Root;
 use super::watch::Watch;
@@ -51,6 +52,8 @@ const START_FACTOR: u32 = 10;
 
 pub struct Gpus {
     settings: Settings,
+    /// Learns who holds memory of a GPU.
+    observed: Arc<Observed>,
     thread: Option<Thread>,
     /// GPUs that the engine knows about.
     reported: Vec<Arc<str>>,
@@ -87,6 +90,7 @@ impl Gpus {
     pub fn new(root: &Root, hierarchies: &Hierarchies, config: &config::Gpu) -> Gpus {
         Gpus {
             settings: Settings { config: config.clone(), root: root.clone(), memory: hierarchies.memory.clone() },
+            observed: Arc::default(),
             thread: None,
             reported: Vec::new(),
             threads: Arc::new(()),
@@ -94,6 +98,12 @@ impl Gpus {
             retry_at: 0,
             error: None,
         }
+    }
+
+    /// Tells these, too, who holds memory of a GPU.
+    pub fn telling(mut self, observed: &Arc<Observed>) -> Gpus {
+        self.observed = observed.clone();
+        self
     }
 
     /// Abandons the thread, and reports its GPUs as gone.
@@ -104,6 +114,7 @@ impl Gpus {
         self.retry_at = now.saturating_add(self.retry_delay.as_nanos() as u64);
         self.retry_delay = (self.retry_delay * 2).min(RETRY_MAX);
         for uuid in self.reported.drain(..) {
+            self.observed.forget(&uuid);
             send(Reading::Gpu(gpu::Reading::Gone { uuid }));
         }
         log_change(&mut self.error, Some(why));
@@ -122,6 +133,7 @@ impl Source for Gpus {
             match thread.messages.try_recv() {
                 Ok(Message::Sample(sample)) => {
                     follow(&mut self.reported, &sample.reading);
+                    tell(&self.observed, &sample.reading);
                     emit(sample);
                 }
                 Ok(Message::Round(ns, error)) => {
@@ -185,6 +197,15 @@ fn log_change(known: &mut Option<String>, now: Option<&str>) {
         None => tracing::info!("all GPUs can be read again"),
     }
     *known = now.map(str::to_owned);
+}
+
+/// Passes on who holds memory of a GPU.
+fn tell(observed: &Observed, reading: &Reading) {
+    match reading {
+        Reading::Gpu(gpu::Reading::Held { uuid, holders }) => observed.holders(uuid, holders),
+        Reading::Gpu(gpu::Reading::Gone { uuid }) => observed.forget(uuid),
+        _ => {}
+    }
 }
 
 fn follow(reported: &mut Vec<Arc<str>>, reading: &Reading) {

@@ -14,9 +14,6 @@ use crate::source::untrusted::{Owner, Place};
 /// Size limit of an engine's configuration, in bytes.
 const CONFIG_MAX: u64 = 1 << 20;
 
-/// Size limit of /etc/passwd, in bytes.
-const PASSWD_MAX: u64 = 16 << 20;
-
 /// An engine's books.
 pub(super) struct Books {
     /// As in the identity of its containers.
@@ -158,18 +155,6 @@ fn containerd(root: &Root, config: &config::Workload) -> Vec<PathBuf> {
         ["/run/containerd", "/run/k3s/containerd", "/run/k0s/containerd", "/var/snap/microk8s/common/run/containerd"];
     found.extend(usual.map(|directory| root.at(directory)));
     distinct(found)
-}
-
-/// A user's home directory from the host's /etc/passwd.
-pub(super) fn home(root: &Root, uid: u32) -> io::Result<Option<PathBuf>> {
-    let Some(content) = read(&root.at("/etc/passwd"), PASSWD_MAX)? else { return Ok(None) };
-    // name:password:uid:gid:comment:home:shell (passwd(5))
-    let content = String::from_utf8_lossy(&content);
-    let home = content.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.nth(2)?.parse() == Ok(uid)).then(|| fields.nth(2))?
-    });
-    Ok(home.filter(|home| home.starts_with('/')).map(|home| root.at(home)))
 }
 
 /// The content of a file that only root writes.

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use collector_core::identity::{Identity, Names};
 
-use super::books::{ENGINES, home};
+use super::books::ENGINES;
 use super::request::{Found, Missing, Request};
 use super::search::Search;
 use crate::clock;
+use crate::source::passwd::home;
 use crate::source::root::Root;
 use crate::source::untrusted::patience::Patience;
 use crate::source::untrusted::{Owner, Place};

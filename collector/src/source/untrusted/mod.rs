@@ -4,12 +4,17 @@
 
 pub mod patience;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, StatVfs, fstat, fstatvfs, open, openat2};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, StatVfs, fstat, fstatvfs, open, openat2, readlinkat,
+    statat,
+};
 
 /// Limit on the length of a user's file in bytes, whatever the reader would take.
 const USER_MAX: u64 = 4 << 20;
@@ -93,6 +98,47 @@ impl Place {
         }
     }
 
+    /// What is in the directory there: at most so many entries, and of a user's directory only what is the user's. `None` if there is
+    /// none.
+    pub fn list(&self, most: usize) -> io::Result<Option<Listed>> {
+        let Some(seen) = self.look()? else { return Ok(None) };
+        if !FileType::from_raw_mode(seen.stat.st_mode).is_dir() {
+            return Ok(None);
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let directory = open(seen.same(), flags, Mode::empty())?;
+        let mut listed = Listed { items: Vec::new(), whole: true };
+        for entry in Dir::read_from(&directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            if listed.items.len() == most {
+                listed.whole = false;
+                break;
+            }
+            // It may have gone.
+            let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+            let Ok(stat) = statat(&directory, name, flags) else { continue };
+            if matches!(self.owner, Owner::User(uid) if uid != stat.st_uid) {
+                continue;
+            }
+            listed.items.push(Item { name: OsString::from_vec(name.to_bytes().to_vec()), stat });
+        }
+        Ok(Some(listed))
+    }
+
+    /// What the link there says; `None` if there is none.
+    pub fn link(&self) -> io::Result<Option<PathBuf>> {
+        let Some(seen) = self.look()? else { return Ok(None) };
+        if !FileType::from_raw_mode(seen.stat.st_mode).is_symlink() {
+            return Ok(None);
+        }
+        let target = readlinkat(&seen.fd, "", Vec::new())?;
+        Ok(Some(OsString::from_vec(target.into_bytes()).into()))
+    }
+
     /// The content of the file there.
     pub fn read(&self, max_bytes: u64) -> io::Result<Option<Vec<u8>>> {
         let max_bytes = self.limit(max_bytes);
@@ -106,6 +152,44 @@ impl Place {
 
 fn too_long(max_bytes: u64) -> io::Error {
     io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {max_bytes} bytes"))
+}
+
+/// What is in a directory.
+#[derive(Debug)]
+pub struct Listed {
+    pub items: Vec<Item>,
+    /// Whether that is all.
+    pub whole: bool,
+}
+
+/// An entry of a directory.
+#[derive(Debug)]
+pub struct Item {
+    pub name: OsString,
+    /// Of a link, the link's own.
+    pub stat: Stat,
+}
+
+impl Item {
+    pub fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.stat.st_mode)
+    }
+
+    /// Length in bytes.
+    pub fn bytes(&self) -> u64 {
+        u64::try_from(self.stat.st_size).unwrap_or(0)
+    }
+
+    /// Device and inode.
+    pub fn id(&self) -> (u64, u64) {
+        (self.stat.st_dev, self.stat.st_ino)
+    }
+
+    /// When it was written, in nanoseconds since the Unix epoch.
+    pub fn written(&self) -> u64 {
+        let seconds = u64::try_from(self.stat.st_mtime).unwrap_or(0);
+        seconds.saturating_mul(1_000_000_000).saturating_add(self.stat.st_mtime_nsec as u64)
+    }
 }
 
 /// What stands at a path. It is not open yet.
@@ -125,6 +209,20 @@ impl Seen {
     /// Device and inode.
     pub fn id(&self) -> (u64, u64) {
         (self.stat.st_dev, self.stat.st_ino)
+    }
+
+    pub fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.stat.st_mode)
+    }
+
+    /// The descriptor, which opens nothing.
+    pub fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// The very thing that was looked at, whatever its path leads to by now.
+    fn same(&self) -> String {
+        format!("/proc/self/fd/{}", self.fd.as_raw_fd())
     }
 
     /// Whose file it is.
@@ -154,9 +252,8 @@ impl Seen {
     /// Opens it for reading if it is a regular file of its owner.
     pub fn open(self) -> io::Result<File> {
         self.check()?;
-        // The very file that was looked at, whatever its path leads to by now.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = open(format!("/proc/self/fd/{}", self.fd.as_raw_fd()), flags, Mode::empty())?;
+        let file = open(self.same(), flags, Mode::empty())?;
         Ok(File::from(file))
     }
 }

@@ -1,0 +1,39 @@
+//! [`Again`]: how much of a file was dropped from the page cache, and read again, since it was first looked at. Knows no process.
+
+use crate::statistic::model_file::File;
+
+/// What one page fault that needs IO reads at least.
+const PAGE: u64 = 4096;
+
+/// Both grow only, and are no more than what happened: what was dropped and read again between two readings shows in the page faults
+/// alone, and of a fault only one page is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Again {
+    /// Bytes dropped.
+    pub evicted: u64,
+    /// Bytes read again.
+    pub read: u64,
+    /// Bytes in the page cache at the last reading, and bytes that were never seen there.
+    last: Option<(u64, u64)>,
+}
+
+impl Again {
+    /// With the next reading of the file. `faults` are the page faults on it that needed IO since the last, if they are known.
+    pub(super) fn next(mut self, file: &File, faults: Option<u64>) -> Again {
+        let Some(cached) = file.cached else { return Again { last: None, ..self } };
+        let unseen = file.bytes.saturating_sub(cached).saturating_sub(file.evicted.unwrap_or(0));
+        let Some((before, unseen_before)) = self.last else { return Again { last: Some((cached, unseen)), ..self } };
+        // The kernel forgets in time what it dropped.
+        let unseen = unseen.min(unseen_before);
+        self.last = Some((cached, unseen));
+        let first = unseen_before - unseen;
+        let more = cached.saturating_sub(before).saturating_sub(first);
+        // A fault on a page that was never there is its first reading.
+        let faulted = faults.unwrap_or(0).saturating_mul(PAGE).saturating_sub(first);
+        let read = more.max(faulted);
+        let dropped = before.saturating_add(first).saturating_add(read).saturating_sub(cached);
+        self.read = self.read.saturating_add(read);
+        self.evicted = self.evicted.saturating_add(dropped);
+        self
+    }
+}
