@@ -23,6 +23,7 @@ use crate::sink::history::thread::History;
 use crate::sink::lease::{Keeper, Past, Place};
 use crate::sink::log::Log;
 use crate::sink::record::Recorder;
+use crate::source::contention::Watched;
 use crate::source::lease::Followed;
 
 /// Requests that are decided before anything else is looked at again.
@@ -37,6 +38,8 @@ pub struct Fold {
     history: Option<History>,
     publisher: Publisher,
     leases: Leases,
+    /// Told at each tick which workloads the view watches.
+    watched: Arc<Watched>,
 }
 
 /// What of leases leaves the engine.
@@ -85,7 +88,12 @@ impl Fold {
         publisher: Publisher,
         leases: Leases,
     ) -> Fold {
-        Fold { engine, recorder, log: Log::default(), outbox, history, publisher, leases }
+        Fold { engine, recorder, log: Log::default(), outbox, history, publisher, leases, watched: Arc::default() }
+    }
+
+    /// Tells a source which workloads the view watches.
+    pub fn watching(self, watched: &Arc<Watched>) -> Fold {
+        Fold { watched: watched.clone(), ..self }
     }
 
     /// Records a sample, folds it, and publishes its outcomes.
@@ -97,6 +105,8 @@ impl Fold {
         self.publish(sample.time, outcomes);
         if sample.reading == Reading::Tick {
             self.publisher.ticked();
+            let slow = &self.engine.view().slow;
+            self.watched.set(slow.changes(), || slow.watched().cloned().collect());
             self.log.tick(sample.time);
             let sums = self.leases.trail.tick(sample.time);
             self.publish(sample.time, sums);

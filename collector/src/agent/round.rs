@@ -15,6 +15,7 @@ use collector_core::stage::Stage;
 use crate::clock;
 use crate::config::Config;
 use crate::source::catalogue::{KERNEL, Opening, SOURCES};
+use crate::source::contention::Watched;
 use crate::source::kernel::Kernel;
 use crate::source::lease::Followed;
 use crate::source::name::{self, NameReceiver};
@@ -58,13 +59,15 @@ impl Others {
 
 impl Round {
     /// Opens all sources except the kernel. `started` is the agent's start in nanoseconds since the Unix epoch.
-    /// `losses` are counted elsewhere in the agent, by stage, and reset by each round; `leases` are those whose owners are followed.
+    /// `losses` are counted elsewhere in the agent, by stage, and reset by each round; `leases` are those whose owners are followed,
+    /// `watched` the workloads that are watched closely.
     pub fn open(
         config: &Config,
         mut kernel: Kernel,
         started: u64,
         losses: Vec<(Stage, Arc<AtomicU64>)>,
         leases: &Arc<Followed>,
+        watched: &Arc<Watched>,
     ) -> Result<Round> {
         let root = Root::new(&config.rootfs);
         let (sender, names) = name::channel();
@@ -77,6 +80,7 @@ impl Round {
             pass,
             names: &sender,
             leases,
+            watched,
             observed: &observed,
             started,
         };

@@ -45,6 +45,7 @@ use crate::sink::history::thread::{Health, History};
 use crate::sink::lease::Keeper;
 use crate::sink::record::Recorder;
 use crate::source::cgroup::own_limit;
+use crate::source::contention::Watched;
 use crate::source::host::trigger::{self, Armed};
 use crate::source::kernel::ring::Ring;
 use crate::source::kernel::{Kernel, load};
@@ -156,8 +157,9 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let losses = [(Stage::Http, tally.shed.clone()), (Stage::Series, left_out)].into_iter().chain(outbox.losses());
     let losses = losses.chain(kept).collect();
     let (health, history_health) = (outbox.health.clone(), history.as_ref().map(|history| history.health.clone()));
-    let mut round = Round::open(config, kernel, started, losses, &kept_leases.followed)?;
-    let mut fold = Fold::new(engine, recorder, outbox, history, publisher, kept_leases);
+    let watched = Arc::<Watched>::default();
+    let mut round = Round::open(config, kernel, started, losses, &kept_leases.followed, &watched)?;
+    let mut fold = Fold::new(engine, recorder, outbox, history, publisher, kept_leases).watching(&watched);
     round.begin(&mut |sample| fold.apply(sample));
     fold.resume(leases, past);
     // If the journal is slow, the fold loop receives them later.

@@ -72,6 +72,7 @@ impl Default for Config {
                 podman: PathBuf::from("/var/lib/containers/storage"),
                 containerd: PathBuf::from("/run/containerd"),
                 stat_interval: Duration::from_secs(10),
+                close_interval: Duration::from_secs(5),
                 sample: Duration::from_millis(100),
             },
             pressure: Pressure {

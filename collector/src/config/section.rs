@@ -171,6 +171,8 @@ pub struct Workload {
     pub containerd: PathBuf,
     /// Interval of reading files that are costly or change rarely.
     pub stat_interval: Duration,
+    /// Interval of reading those that serve models or hold GPU memory.
+    pub close_interval: Duration,
     /// Interval of reading the memory of workloads that are near a limit or grow fast; zero reads it at ticks alone.
     pub sample: Duration,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
+use super::contention::{Contention, Watched};
 use super::filesystem::Filesystems;
 use super::gpu::Gpus;
 use super::host::Host;
@@ -37,6 +38,10 @@ pub const SOURCES: &[Row] = &[
     row::<Reader>("cgroup", |it| {
         let reader = Reader::open(it.root, it.kernel.hierarchies(), Limits::of(it.config));
         some(reader.and_then(|reader| reader.with(it.pass.take()).sampling(it.config)))
+    }),
+    row::<Contention>("contention", |it| {
+        let interval = it.config.workload.close_interval;
+        some(Contention::start(it.root, it.kernel.hierarchies(), it.watched, interval))
     }),
     row::<NameSource>("name", |it| {
         some(NameSource::start(it.root, it.kernel.hierarchies(), it.config, it.names.clone()))
@@ -92,6 +97,8 @@ pub struct Opening<'a> {
     pub leases: &'a Arc<Followed>,
     /// The processes whose model files are looked at.
     pub observed: &'a Arc<Observed>,
+    /// Which workloads are watched closely.
+    pub watched: &'a Arc<Watched>,
     /// The agent's start in nanoseconds since the Unix epoch.
     pub started: u64,
 }

@@ -3,6 +3,7 @@
 
 pub mod catalogue;
 pub mod cgroup;
+pub mod contention;
 pub mod filesystem;
 pub mod gpu;
 pub mod host;

@@ -227,6 +227,12 @@ pub const SETTINGS: &[Setting] = &[
               While nothing happens in a workload, its memory.stat is read in every tenth interval.",
     ),
     without_flag(
+        "workload.close_interval",
+        Kind::Duration(|config| &mut config.workload.close_interval, Duration::from_millis(500), HOUR),
+        "Interval of reading what workloads that serve models or hold GPU memory (64 at most) wait for: the run queue \
+              of their tasks, CPU quotas, and memory that is read again. Incidents of slowness compare these steps.",
+    ),
+    without_flag(
         "workload.sample",
         Kind::Duration(|config| &mut config.workload.sample, Duration::ZERO, HOUR),
         "Interval of reading the memory in use of workloads (64 at most) that use 80 % of a memory limit or grew by \

@@ -196,7 +196,14 @@ impl Agent {
             // SAFETY: the threads of the previous round, which may read the environment, have exited.
             unsafe { std::env::set_var(name, value) };
         }
-        let round = Round::open(&config, Kernel::open(&config)?, clock::unix_ns(), Vec::new(), &Default::default())?;
+        let round = Round::open(
+            &config,
+            Kernel::open(&config)?,
+            clock::unix_ns(),
+            Vec::new(),
+            &Default::default(),
+            &Default::default(),
+        )?;
         let mut agent = Agent { round, engine: Engine::new() };
         let engine = &mut agent.engine;
         agent.round.begin(&mut |sample| drop(engine.apply(&sample)));

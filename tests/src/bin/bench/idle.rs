@@ -103,7 +103,8 @@ fn ticks(rounds: usize) -> Result<Ticks> {
     collector::agent::trim();
     let trimmed = machine::resident("self")?;
     let mut engine = Engine::new();
-    let mut round = Round::open(&config, kernel, clock::unix_ns(), Vec::new(), &Default::default())?;
+    let mut round =
+        Round::open(&config, kernel, clock::unix_ns(), Vec::new(), &Default::default(), &Default::default())?;
     let mut events = 0;
     let mut rows = HashSet::new();
     let mut fold = |sample: Sample, events: &mut u64| {

@@ -1,0 +1,102 @@
+//! Tests with files that stand for those of the kernel.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use collector_core::statistic::contention::Statistic;
+
+use super::*;
+
+struct Host(PathBuf);
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Host {
+    fn new(name: &str) -> Host {
+        let host = Host(std::env::temp_dir().join(format!("headroom-contention-{}-{name}", std::process::id())));
+        host.write("proc/1/cgroup", "0::/\n");
+        let mount = host.0.join("cgroup");
+        host.write("proc/1/mountinfo", &format!("30 1 0:26 / {} rw - cgroup2 cgroup2 rw\n", mount.display()));
+        host.write("cgroup/cgroup.controllers", "cpu io memory pids\n");
+        host
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.0.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn sources(&self) -> (Groups, Tasks) {
+        let read = |name: &str| fs::read_to_string(self.0.join("proc/1").join(name)).unwrap();
+        let root = Root::new(Path::new("/"));
+        let hierarchies = Hierarchies::parse(&read("cgroup"), &read("mountinfo"), &root).unwrap();
+        (Groups::new(self.0.join("proc"), &hierarchies), Tasks::new(self.0.join("proc")))
+    }
+}
+
+#[test]
+fn a_workload_is_read_with_all_that_is_below_it() {
+    let host = Host::new("below");
+    host.write("cgroup/a/cgroup.procs", "");
+    host.write("cgroup/a/b/cgroup.procs", "7\n0\n");
+    host.write("cgroup/a/memory.stat", "anon 5\npgmajfault 3\nworkingset_refault_anon 2\nworkingset_refault_file 10\n");
+    host.write("cgroup/a/cpu.max", "150000 100000\n");
+    host.write("cgroup/a/cpu.stat", "nr_periods 4\nnr_throttled 1\n");
+    host.write("proc/7/task/7/schedstat", "10 20 1\n");
+    host.write("proc/7/task/8/schedstat", "10 20 1\n");
+    let (mut groups, mut tasks) = host.sources();
+    let watched = Watched::default();
+    tasks.begin();
+    let reading = watched.read(&mut groups, &mut tasks, &"/a".into(), Duration::from_secs(5)).unwrap();
+    let page = rustix::param::page_size() as u64;
+    let wanted = [
+        (Statistic::CpuWait, 0),
+        (Statistic::Tasks, 2),
+        (Statistic::CpuQuota, 1500),
+        (Statistic::CpuPeriods, 0),
+        (Statistic::CpuThrottledPeriods, 0),
+        (Statistic::MajorFaults, 3),
+        (Statistic::RefaultFile, 10 * page),
+        (Statistic::RefaultAnon, 2 * page),
+    ];
+    assert_eq!(reading.values.iter().collect::<Vec<_>>(), wanted);
+    assert_eq!(reading.interval, 5_000_000_000);
+    assert_eq!(watched.read(&mut groups, &mut tasks, &"/gone".into(), Duration::ZERO), None);
+}
+
+#[test]
+fn the_thread_reads_whoever_is_watched_and_ends_with_the_source() {
+    let host = Host::new("thread");
+    host.write("cgroup/a/cgroup.procs", "7\n");
+    host.write("proc/7/task/7/schedstat", "10 20 1\n");
+    let (groups, tasks) = host.sources();
+    let watched: Arc<Watched> = Arc::default();
+    let mine = watched.clone();
+    let thread = std::thread::spawn(move || mine.run(groups, tasks, Duration::from_millis(5)));
+    let mut source = Contention(watched.clone());
+    let mut found = Vec::new();
+    assert!(matches!(source.read(&mut |sample| found.push(sample)), Health::Silent) && found.is_empty());
+    watched.set(1, || vec!["/a".into()]);
+    for _ in 0..2000 {
+        source.read(&mut |sample| found.push(sample));
+        if found.len() > 1 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(
+        found
+            .iter()
+            .all(|sample| matches!(&sample.reading, Reading::Contention(reading) if reading.interval == 5_000_000))
+    );
+    assert!(found.len() > 1, "it is read again and again");
+    watched.set(1, || panic!("the same number: nobody is asked"));
+    watched.set(2, Vec::new);
+    drop(source);
+    thread.join().unwrap();
+}
