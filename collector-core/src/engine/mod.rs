@@ -12,6 +12,7 @@ mod kill;
 #[cfg(test)]
 mod known;
 mod kswapd;
+mod leak;
 mod lease;
 mod level;
 mod oom;
@@ -56,6 +57,8 @@ pub struct Engine {
     senders: Senders,
     /// Levels over time.
     level: level::Fold,
+    /// What workloads hold over time.
+    leaks: leak::Leaks,
 }
 
 /// What a signal's fold may change.
@@ -148,7 +151,7 @@ macro_rules! fold {
                 if matches!(reading, Reading::Start(_)) && self.view.build.is_some() {
                     self.restart(time);
                 }
-                let Engine { view, held, victims, senders, level, .. } = self;
+                let Engine { view, held, victims, senders, level, leaks, .. } = self;
                 // Copies only while a reader still holds the previous state.
                 let view = Arc::make_mut(view);
                 view.observe(time, reading);
@@ -159,6 +162,7 @@ macro_rules! fold {
                         let history = view.tick(time);
                         view.step(time);
                         outcomes = oom::release(view, held);
+                        leak::tick(leaks, view, time);
                         let changes = level::tick(level, view, time);
                         outcomes.extend(changes.into_iter().map(|change| Outcome::Level(Box::new(change))));
                         outcomes.extend(history.map(|quarter| Outcome::History(Box::new(quarter))));

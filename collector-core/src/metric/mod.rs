@@ -18,6 +18,7 @@ pub mod host_filesystem;
 pub mod host_memory;
 pub mod host_reclaim;
 mod host_statistic;
+pub mod leak;
 pub mod lease;
 pub mod level;
 pub mod memory;
@@ -128,6 +129,9 @@ pub const METRICS: &[Metric] = &[
     network::SPEED_RATIO,
     network::UP,
     network::USED_RATIO,
+    leak::PACE,
+    leak::EXHAUSTION,
+    leak::EARLIEST,
     level::LEVEL,
     level::GPU_LEVEL,
     level::USED_RATIO,

@@ -203,7 +203,7 @@ mod tests {
             expression("HostMemoryPressure"),
             "rate(headroom_host_memory_short_wait_seconds_total{kind=~\"waiting\"}[1m]) > 0.2"
         );
-        assert_eq!(expression("GpuMemoryLeak"), "deriv(headroom_workload_gpu_memory_bytes[10m]) > 100000");
+        assert_eq!(expression("GpuMemoryLeak"), "headroom_leak_exhaustion_seconds{kind=~\"vram\"} < 86400");
         assert_eq!(
             expression("HostIoFailing"),
             "rate(headroom_block_io_errors_total[5m]) > 0 or \
@@ -223,6 +223,14 @@ mod tests {
             assert_eq!(there || named, rule.enabled, "{}", rule.name);
         }
         assert!(text.contains("# In the agent, HostMemoryHigh resolves at 0.87.\n"));
+    }
+
+    #[test]
+    fn growth_is_a_derivative() {
+        let rule = "alert = \"Own\"\nmetric = \"headroom_workload_memory_current_bytes\"\nslope = \"10m\"\nabove = 5\nseverity = \"info\"\n\
+                    summary = \"s\"\naction = \"a\"";
+        let text = export(&Rules::new(&[toml::from_str(rule).unwrap()]).unwrap());
+        assert!(text.contains("deriv(headroom_workload_memory_current_bytes[10m]) > 5"), "{text}");
     }
 
     #[test]

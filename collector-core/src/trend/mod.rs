@@ -12,5 +12,5 @@ mod shape;
 mod tests;
 
 pub use exhaustion::{Exhaustion, exhaustion};
-pub use series::Point;
-pub use shape::{Leak, Missing, Number, Shape, judge};
+pub use series::{Point, WINDOW_NS, Window};
+pub use shape::{LEAST, Leak, Missing, Number, SPAN, Shape, WARM_NS, is_work, judge, leak};

@@ -7,11 +7,11 @@ use super::series::{self, Point, WINDOW_NS, Window};
 const HOUR_NS: u64 = 60 * 60 * 1_000_000_000;
 const DAY_NS: u64 = 24 * HOUR_NS;
 /// After a start a program loads and fills its caches: that says nothing.
-const WARM_NS: u64 = HOUR_NS / 2;
+pub const WARM_NS: u64 = HOUR_NS / 2;
 /// So much is judged.
-const SPAN: usize = (2 * HOUR_NS / WINDOW_NS) as usize;
+pub const SPAN: usize = (2 * HOUR_NS / WINDOW_NS) as usize;
 /// With fewer windows nothing is told.
-const LEAST: usize = (HOUR_NS / WINDOW_NS) as usize;
+pub const LEAST: usize = (HOUR_NS / WINDOW_NS) as usize;
 /// A leak grows by 5 % of the limit an hour or more. A tenth less is for the noise of what was measured.
 const LEAK: f64 = 0.045;
 /// The line explains this share of a leak.
@@ -102,8 +102,9 @@ pub fn judge(number: &Number<'_>) -> Shape {
         return Shape::NotEnoughData(Missing::Time { has, needs });
     }
     let (before, span) = windows.split_at(windows.len().saturating_sub(SPAN));
-    if let Some(leak) = leak(before, span, number.scale) {
-        return match follows(span, number.work) {
+    let held = before.iter().map(|window| window.low).reduce(f64::max);
+    if let Some(leak) = leak(held, span, number.scale) {
+        return match is_work(&beside(span, number.work)) {
             true => Shape::Work(leak.line),
             false => Shape::Leak(leak),
         };
@@ -133,41 +134,48 @@ fn still(span: &[Window], scale: f64) -> Shape {
     }
 }
 
-fn leak(before: &[Window], span: &[Window], scale: f64) -> Option<Leak> {
-    let since = span.first()?.time;
-    let hours = |window: &Window| (window.time - since) as f64 / HOUR_NS as f64;
+/// The leak that windows show, against what was held at least before them, as far as that is known. Allocates only where the number rose.
+pub fn leak(held: Option<f64>, span: &[Window], scale: f64) -> Option<Leak> {
+    let (first, last) = (span.first()?, span.last()?);
+    let (since, level) = (first.time, last.low);
+    let hours = |window: &Window| window.time.saturating_sub(since) as f64 / HOUR_NS as f64;
+    // A line that rises so fast ends higher than half of that.
+    let rose = level - first.low >= LEAK * scale * hours(last) / 2.0;
+    // A cycle of a day, or a cache that fills again, comes back to what there was.
+    let beyond = held.is_none_or(|held| level >= held + BEYOND * scale);
+    if span.len() < LEAST || !rose || !beyond {
+        return None;
+    }
     let lows: Vec<(f64, f64)> = span.iter().map(|window| (hours(window), window.low)).collect();
     let line = fit::line(&lows)?;
     let rises = span.windows(2).filter(|pair| pair[1].low > pair[0].low).count();
     let tail = &lows[lows.len() - (lows.len() / 4).max(3)..];
-    let level = span.last()?.low;
-    let held = before.iter().map(|window| window.low).fold(f64::MIN, f64::max);
     let is_one = line.slope >= LEAK * scale
         && line.between[0] > 0.0
         && line.explains >= EXPLAINED
         && rises as f64 >= RISING * (span.len() - 1) as f64
-        && fit::line(tail)?.slope >= TAIL * line.slope
-        // A cycle of a day, or a cache that fills again, comes back to what there was.
-        && (before.is_empty() || level >= held + BEYOND * scale);
+        && fit::line(tail)?.slope >= TAIL * line.slope;
     is_one.then_some(Leak { line, since, level })
 }
 
-/// Whether the work grew too, and the number with it.
-fn follows(span: &[Window], work: &[Point]) -> bool {
+/// The work that was done in windows, and what was held at least: where the work is known.
+fn beside(span: &[Window], work: &[Point]) -> Vec<(f64, f64)> {
     let during = |window: &Window| {
         let from = work.partition_point(|point| point.time < window.time);
         let to = work.partition_point(|point| point.time < window.time + WINDOW_NS);
         let these = &work[from..to.max(from)];
         (!these.is_empty()).then(|| these.iter().map(|point| point.mean).sum::<f64>() / these.len() as f64)
     };
-    let pairs: Vec<(f64, f64)> = span.iter().filter_map(|window| Some((during(window)?, window.low))).collect();
-    let Some(line) = fit::line(&pairs.iter().enumerate().map(|(x, (work, _))| (x as f64, *work)).collect::<Vec<_>>())
-    else {
-        return false;
-    };
+    span.iter().filter_map(|window| Some((during(window)?, window.low))).collect()
+}
+
+/// Whether the work grew too, and what was held with it: pairs of both, in the order of time.
+pub fn is_work(pairs: &[(f64, f64)]) -> bool {
+    let work: Vec<(f64, f64)> = pairs.iter().enumerate().map(|(x, (work, _))| (x as f64, *work)).collect();
+    let Some(line) = fit::line(&work) else { return false };
     let mean = pairs.iter().map(|(work, _)| work).sum::<f64>() / pairs.len() as f64;
     let more = line.slope * (pairs.len() - 1) as f64;
-    more >= MORE_WORK * mean && correlation(&pairs) >= FOLLOWS
+    more >= MORE_WORK * mean && correlation(pairs) >= FOLLOWS
 }
 
 /// The one change that explains nearly all: when, and by how much.

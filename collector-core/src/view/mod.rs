@@ -9,6 +9,7 @@ pub mod gpu;
 pub mod history;
 pub mod host;
 pub mod incident;
+pub mod leak;
 pub mod lease;
 pub mod level;
 pub mod model;
@@ -33,6 +34,7 @@ use gpu::Gpus;
 use history::{History, Track};
 use host::Host;
 use incident::Incidents;
+use leak::Leaks;
 use lease::Leases;
 use level::Levels;
 use model::Models;
@@ -64,6 +66,8 @@ pub struct View {
     pub firing: Firing,
     /// The newest incidents.
     pub incidents: Incidents,
+    /// Memory that leaks.
+    pub leaks: Leaks,
     /// What is reserved, and who waits.
     pub leases: Leases,
     /// What of starts and levels the history on disk does not have yet.

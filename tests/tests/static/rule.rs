@@ -193,21 +193,20 @@ tests:
               summary: OomKill of ollama.service
               action: "Run headroom explain last for the cause. If its own limit is too low, raise that. If another workload exhausted the host, limit that workload."
       - {alertname: OomKill, eval_time: 9m, exp_alerts: []}
-  - name: growth that goes on, and a step that does not
+  - name: a leak has its alert by its kind
     interval: 60s
     input_series:
-      - series: headroom_workload_gpu_memory_bytes{workload="leaks",gpu="0",uuid="GPU-a"}
-        values: 0+30000000x60
-      - series: headroom_workload_gpu_memory_bytes{workload="loads",gpu="0",uuid="GPU-a"}
-        values: 0x5 20000000000x55
+      - series: headroom_leak_exhaustion_seconds{workload="leaks",kind="vram"}
+        values: _x5 7200-60x20
     alert_rule_test:
-      - {alertname: GpuMemoryLeak, eval_time: 25m, exp_alerts: []}
+      - {alertname: GpuMemoryLeak, eval_time: 4m, exp_alerts: []}
+      - {alertname: WorkloadMemoryLeak, eval_time: 15m, exp_alerts: []}
       - alertname: GpuMemoryLeak
-        eval_time: 45m
+        eval_time: 16m
         exp_alerts:
-          - exp_labels: {severity: warning, workload: leaks, gpu: "0", uuid: GPU-a}
+          - exp_labels: {severity: warning, workload: leaks, kind: vram}
             exp_annotations:
-              summary: GPU memory of leaks on GPU 0 has grown for half an hour, now by 488.3kiB per second
+              summary: "GPU memory of leaks leaks: its GPUs are full in 1h 50m 0s"
               action: "It keeps what it should free: tensors in a list, an unbounded cache, CUDA graphs captured again. Restart it before the GPU is full, and check torch.cuda.memory_summary()."
 "#;
 

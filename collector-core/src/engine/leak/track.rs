@@ -1,0 +1,133 @@
+//! [`Track`]: one kind of memory of one workload over two hours, in windows. Knows neither the workload nor the kind.
+
+use std::collections::VecDeque;
+
+use crate::trend::{self, Leak, SPAN, WARM_NS, WINDOW_NS, Window};
+
+/// A fall to half, by this share of the scale, is a new start of what held it.
+const FALL: f64 = 0.1;
+/// So many readings a window are the least that say something.
+const LEAST: u32 = (WINDOW_NS / super::INTERVAL_NS / 2) as u32;
+/// After so many windows that show no leak there is none any more.
+const CALM: u8 = 2;
+
+#[derive(Clone, Debug)]
+pub struct Track {
+    /// Complete ones, and the work done in each, if it is known.
+    windows: VecDeque<(Window, Option<f64>)>,
+    open: Option<Open>,
+    last: f64,
+    /// What was held at least before these windows.
+    held: Option<f64>,
+    /// What is before says nothing, in nanoseconds since the Unix epoch.
+    from: u64,
+    pub leak: Option<Leak>,
+    calm: u8,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    window: Window,
+    count: u32,
+    sum: f64,
+    /// The counter of work at its begin.
+    work: Option<u64>,
+}
+
+impl Track {
+    /// From a moment on; `started` if that is when the program started.
+    pub fn new(time: u64, started: bool) -> Track {
+        let from = if started { time.saturating_add(WARM_NS) } else { time };
+        Track { windows: VecDeque::new(), open: None, last: 0.0, held: None, from, leak: None, calm: 0 }
+    }
+
+    /// A reading: how much is held, of how much, and a counter of the work done, if it is known. Returns whether it judged.
+    pub fn read(&mut self, time: u64, value: f64, scale: f64, work: Option<u64>) -> bool {
+        let fell = self.last - value >= FALL * scale && value < self.last / 2.0;
+        let back = self.open.is_some_and(|open| time < open.window.time);
+        if fell || back {
+            *self = Track::new(time, fell);
+        }
+        self.last = value;
+        if time < self.from {
+            return false;
+        }
+        let over = self.open.filter(|open| time - open.window.time >= WINDOW_NS);
+        let judged = over.is_some_and(|open| self.close(open, scale, work));
+        let open = self.open.get_or_insert(Open {
+            window: Window { time, low: value, mean: value, high: value },
+            count: 0,
+            sum: 0.0,
+            work,
+        });
+        (open.count, open.sum) = (open.count + 1, open.sum + value);
+        (open.window.low, open.window.high) = (open.window.low.min(value), open.window.high.max(value));
+        judged
+    }
+
+    fn close(&mut self, open: Open, scale: f64, work: Option<u64>) -> bool {
+        self.open = None;
+        if open.count < LEAST {
+            return false;
+        }
+        let done = open.work.zip(work).and_then(|(before, now)| now.checked_sub(before)).map(|done| done as f64);
+        let window = Window { mean: open.sum / f64::from(open.count), ..open.window };
+        if self.windows.len() == SPAN {
+            let old = self.windows.pop_front().map(|(window, _)| window.low);
+            self.held = [self.held, old].into_iter().flatten().reduce(f64::max);
+        }
+        self.windows.push_back((window, done));
+        let span = self.windows.make_contiguous();
+        let mut windows = [window; SPAN];
+        windows.iter_mut().zip(&*span).for_each(|(to, (window, _))| *to = *window);
+        let found = trend::leak(self.held, &windows[..span.len()], scale).filter(|_| {
+            let pairs: Vec<(f64, f64)> =
+                span.iter().filter_map(|(window, work)| Some(((*work)?, window.low))).collect();
+            !trend::is_work(&pairs)
+        });
+        self.calm = if found.is_some() { 0 } else { self.calm.saturating_add(1) };
+        if found.is_some() || self.calm >= CALM {
+            self.leak = found;
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::leak::INTERVAL_NS;
+
+    const HOUR: u64 = 3_600_000_000_000;
+    const START: u64 = 500 * HOUR;
+
+    /// Reads what a function of the hours says, until some hours are over.
+    fn track(hours: f64, work: impl Fn(f64) -> f64, value: impl Fn(f64) -> f64) -> Track {
+        let mut track = Track::new(START, true);
+        let mut done = 0.0;
+        for at in (0..(hours * HOUR as f64) as u64).step_by(INTERVAL_NS as usize) {
+            let hour = at as f64 / HOUR as f64;
+            done += work(hour);
+            track.read(START + at, value(hour), 1000.0, Some(done as u64));
+        }
+        track
+    }
+
+    #[test]
+    fn what_rises_though_the_work_does_not_is_a_leak_until_it_stops() {
+        let leak = track(2.5, |_| 100.0, |hour| 300.0 + 60.0 * hour).leak.unwrap();
+        assert!((leak.line.slope - 60.0).abs() < 1.0, "{leak:?}");
+        assert_eq!(track(2.5, |hour| 100.0 + 100.0 * hour, |hour| 300.0 + 60.0 * hour).leak, None, "so does the work");
+        assert_eq!(track(1.4, |_| 100.0, |hour| 300.0 + 60.0 * hour).leak, None, "too early");
+        assert_eq!(track(5.0, |_| 100.0, |hour| 300.0 + 60.0 * hour.min(2.5)).leak, None, "it stopped");
+        let again = track(3.0, |_| 100.0, |hour| if hour < 2.2 { 300.0 + 60.0 * hour } else { 100.0 });
+        assert_eq!((again.leak, again.windows.len()), (None, 1), "it was started again");
+    }
+
+    #[test]
+    fn what_comes_back_to_where_it_was_is_none() {
+        let wave = |hour: f64| 500.0 - 300.0 * (hour / 12.0 * std::f64::consts::TAU).cos();
+        let track = track(23.0, |_| 100.0, wave);
+        assert_eq!(track.leak, None);
+    }
+}

@@ -1,0 +1,60 @@
+//! Memory that leaks, by workload and kind, as it was judged last. Decides nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::trend::{Exhaustion, Leak};
+
+/// Kinds of memory that nobody but the program can give back. Page cache is none: the kernel drops it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = LeakKind)]
+pub enum Kind {
+    /// Heap and stacks.
+    Anon,
+    /// Shared memory and files in tmpfs.
+    Shared,
+    /// What the kernel holds for it.
+    Kernel,
+    /// Host memory pinned for GPUs.
+    Pinned,
+    /// GPU memory.
+    Vram,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 5] = [Kind::Anon, Kind::Shared, Kind::Kernel, Kind::Pinned, Kind::Vram];
+
+    pub fn label(self) -> &'static str {
+        ["anon", "shared", "kernel", "pinned", "vram"][self as usize]
+    }
+}
+
+/// By workload, then by kind.
+#[derive(Clone, Debug, Default)]
+pub struct Leaks(pub BTreeMap<Arc<str>, [Option<Told>; Kind::ALL.len()]>);
+
+/// A leak.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Told {
+    pub leak: Leak,
+    /// What it is judged against, in bytes: the workload's limit, or all that there is.
+    pub limit: f64,
+    /// When the limit is reached, from [`Told::time`] on.
+    pub exhaustion: Exhaustion,
+    /// When it was judged, in nanoseconds since the Unix epoch.
+    pub time: u64,
+}
+
+impl Leaks {
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, Kind, &Told)> {
+        let each = |(name, kinds)| Kind::ALL.into_iter().zip(kinds).map(move |(kind, told)| (name, kind, told));
+        self.0
+            .iter()
+            .flat_map(each)
+            .filter_map(|(name, kind, told): (_, _, &Option<Told>)| Some((name, kind, told.as_ref()?)))
+    }
+}
