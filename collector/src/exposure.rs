@@ -20,7 +20,9 @@ fn warning(path: &Path) -> String {
 fn secret_files(effective: &Effective, access: &Access) -> Vec<PathBuf> {
     let sinks = &effective.config.sink;
     let sinks = || sinks.webhook.iter().chain(&sinks.alertmanager).map(|entry| &entry.value);
-    let has_secret = sinks().any(|sink| !sink.secret.is_empty() || sink.url.is_secret());
+    let mut servers = effective.config.model_server.iter().map(|entry| &entry.value);
+    let has_secret = sinks().any(|sink| !sink.secret.is_empty() || sink.url.is_secret())
+        || servers.any(|server| server.url.is_secret());
     let mut paths: Vec<PathBuf> = effective.file.clone().into_iter().filter(|_| has_secret).collect();
     paths.extend(sinks().filter_map(|sink| sink.secret_file.clone()));
     paths.extend(access.secret_files());
@@ -30,7 +32,7 @@ fn secret_files(effective: &Effective, access: &Access) -> Vec<PathBuf> {
 }
 
 /// Whether the file and all folders above it are open to others.
-fn is_exposed(path: &Path) -> bool {
+pub fn is_exposed(path: &Path) -> bool {
     let Ok(path) = fs::canonicalize(path) else { return false };
     let allows = |path: &Path, bit: u32| fs::metadata(path).is_ok_and(|there| there.mode() & bit != 0);
     allows(&path, 0o004) && path.ancestors().skip(1).all(|folder| allows(folder, 0o001))

@@ -10,12 +10,15 @@ use crate::confine::user;
 use crate::deliver::target::{self, Target};
 use crate::exposure;
 use crate::http::access::Access;
+use crate::source::model::wanted::Settings as Models;
 
 /// What a valid configuration comes to.
 pub struct Review {
     pub targets: Vec<Target>,
     pub level: level::Limits,
     pub leases: lease::Limits,
+    /// Which model servers are asked, and how often.
+    pub models: Models,
     /// The numbers of users who may ask for a high priority.
     pub high: Vec<u32>,
     /// What contradicts itself or this host, or is open to others. Each is a sentence.
@@ -26,12 +29,14 @@ pub struct Review {
 
 impl Review {
     /// # Errors
-    /// A receiver that cannot be used.
+    /// A receiver or a model server that cannot be used.
     pub fn of(effective: &Effective, access: &Access) -> Result<Review> {
         let config = &effective.config;
         let targets = target::targets(config)?;
+        let models = Models::of(config)?;
         let mut warnings = exposure::warnings(effective, access);
         warnings.extend(contradictions(effective, host_memory()));
+        warnings.extend(models.warnings());
         let mut high = Vec::new();
         for name in &config.admission.high_priority {
             match user::number(name) {
@@ -43,6 +48,7 @@ impl Review {
             targets,
             level: config.level.limits(),
             leases: config.admission.limits(config.guard.starts),
+            models,
             high,
             warnings,
             notes: effective.notes.clone(),

@@ -21,6 +21,7 @@ pub mod exposition;
 pub mod forest;
 pub mod gguf;
 pub mod home;
+pub mod llama;
 pub mod load;
 pub mod loopback;
 pub mod model;

@@ -14,10 +14,11 @@ use crate::config::setting::{SETTINGS, Setting};
 use crate::http::access::Access;
 use crate::review::Review;
 use crate::service::Manager;
+use crate::source::model::wanted::Wanted;
 
 /// Settings that take effect at once, besides rules and the URLs, secrets and certificates of receivers; that are only checked, or read
 /// by others than the agent; and the profile, whose settings are compared one by one.
-const LIVE: [&str; 4] = ["log.level", "profile", "need.memory", "need.reserved"];
+const LIVE: [&str; 6] = ["log.level", "profile", "need.memory", "need.reserved", "models.interval", "models.exclude"];
 /// Sections of which the same is true.
 const LIVE_SECTIONS: [&str; 3] = ["level", "admission", "guard"];
 
@@ -34,13 +35,20 @@ pub struct Reload {
     started: Effective,
     access: Arc<Access>,
     intake: Arc<Intake>,
+    models: Arc<Wanted>,
     pending: Option<oneshot::Receiver<Result<Renewed, String>>>,
 }
 
 impl Reload {
-    pub fn new(options: &Options, effective: &Effective, access: Arc<Access>, intake: Arc<Intake>) -> Reload {
+    pub fn new(
+        options: &Options,
+        effective: &Effective,
+        access: Arc<Access>,
+        intake: Arc<Intake>,
+        models: Arc<Wanted>,
+    ) -> Reload {
         let Options { read, log, .. } = options.clone();
-        Reload { read, log, started: effective.clone(), access, intake, pending: None }
+        Reload { read, log, started: effective.clone(), access, intake, models, pending: None }
     }
 
     /// Begins to read, on a thread of its own: the disk may hang.
@@ -82,14 +90,15 @@ impl Reload {
                 if !restart.is_empty() {
                     tracing::warn!("changed, but needs a restart of the agent: {}", restart.join(", "));
                 }
-                let Review { targets, level, leases, high, .. } = review;
+                let Review { targets, level, leases, high, models, .. } = review;
+                self.models.set(models);
                 self.intake.allow(high);
                 fold.limit(level, leases);
                 fold.replace_rules(effective.rules.clone());
                 fold.renew(targets);
                 tracing::info!(
-                    "the configuration was read again: rules, receivers, limits of [level], [admission] and [guard], and the level of \
-                     the log apply now"
+                    "the configuration was read again: rules, receivers, model servers, limits of [level], [admission] and [guard], \
+                     and the level of the log apply now"
                 );
             }
             Err(why) => tracing::error!("SIGHUP: the configuration stays as it was: {why}"),

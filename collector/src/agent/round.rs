@@ -18,6 +18,7 @@ use crate::source::catalogue::{KERNEL, Opening, SOURCES};
 use crate::source::contention::Watched;
 use crate::source::kernel::Kernel;
 use crate::source::lease::Followed;
+use crate::source::model::wanted::Wanted;
 use crate::source::name::{self, NameReceiver};
 use crate::source::root::Root;
 use crate::source::{self, Source};
@@ -60,7 +61,7 @@ impl Others {
 impl Round {
     /// Opens all sources except the kernel. `started` is the agent's start in nanoseconds since the Unix epoch.
     /// `losses` are counted elsewhere in the agent, by stage, and reset by each round; `leases` are those whose owners are followed,
-    /// `watched` the workloads that are watched closely.
+    /// `watched` the workloads that are watched closely, and `models` says which model servers are asked.
     pub fn open(
         config: &Config,
         mut kernel: Kernel,
@@ -68,6 +69,7 @@ impl Round {
         losses: Vec<(Stage, Arc<AtomicU64>)>,
         leases: &Arc<Followed>,
         watched: &Arc<Watched>,
+        models: &Arc<Wanted>,
     ) -> Result<Round> {
         let root = Root::new(&config.rootfs);
         let (sender, names) = name::channel();
@@ -81,6 +83,7 @@ impl Round {
             names: &sender,
             leases,
             watched,
+            models,
             observed: &observed,
             started,
         };

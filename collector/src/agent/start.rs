@@ -51,6 +51,7 @@ use crate::source::kernel::ring::Ring;
 use crate::source::kernel::{Kernel, load};
 use crate::source::lease::place::Places;
 use crate::source::member::Members;
+use crate::source::model::wanted::Wanted;
 use crate::source::root::Root;
 
 /// The share of the agent's memory limit that rendered pages may take.
@@ -100,7 +101,8 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let access = access(config)?;
     let review = Review::of(effective, &access).map_err(|error| Failure::new(wrong(&error), error))?;
     review.log();
-    let Review { targets, leases, high, .. } = review;
+    let Review { targets, leases, high, models, .. } = review;
+    let models = Arc::new(Wanted::new(models));
     let started = clock::unix_ns();
     privilege::check()?;
     privilege::lost().for_each(|(capability, cost)| tracing::info!("without {capability}: {cost}"));
@@ -147,7 +149,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let intake = Arc::new(intake);
     snapshots.requests = Some(intake.clone());
     snapshots.group = group;
-    let reload = Reload::new(options, effective, access.clone(), intake);
+    let reload = Reload::new(options, effective, access.clone(), intake, models.clone());
     let (keeper, past) = Keeper::start(config.journal.dir.clone())?;
     let kept_leases = Leases::new(Some(keeper));
     let hosts = hosts(config, &host.name);
@@ -158,7 +160,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let losses = losses.chain(kept).collect();
     let (health, history_health) = (outbox.health.clone(), history.as_ref().map(|history| history.health.clone()));
     let watched = Arc::<Watched>::default();
-    let mut round = Round::open(config, kernel, started, losses, &kept_leases.followed, &watched)?;
+    let mut round = Round::open(config, kernel, started, losses, &kept_leases.followed, &watched, &models)?;
     let mut fold = Fold::new(engine, recorder, outbox, history, publisher, kept_leases).watching(&watched);
     round.begin(&mut |sample| fold.apply(sample));
     fold.resume(leases, past);

@@ -13,6 +13,8 @@ use super::kernel::Kernel;
 use super::kernel::pass::Pass;
 use super::lease::place::Places;
 use super::lease::{Followed, Owners};
+use super::model::Models;
+use super::model::wanted::Wanted;
 use super::model_file::ModelFiles;
 use super::name::{NameSender, NameSource};
 use super::network::Networks;
@@ -55,6 +57,10 @@ pub const SOURCES: &[Row] = &[
         false => Ok(None),
         true => some(Networks::start(it.root, it.kernel.hierarchies(), &it.config.network)),
     }),
+    row::<Models>("model", |it| match it.config.models.enabled {
+        false => Ok(None),
+        true => some(Models::start(it.root, it.kernel.hierarchies(), it.models, it.observed)),
+    }),
     row::<Gpus>("gpu", |it| match it.config.gpu.enabled.as_str() {
         "off" => Ok(None),
         _ => some(Ok(Gpus::new(it.root, it.kernel.hierarchies(), &it.config.gpu).telling(it.observed))),
@@ -95,6 +101,8 @@ pub struct Opening<'a> {
     pub names: &'a NameSender,
     /// Whose owners are followed.
     pub leases: &'a Arc<Followed>,
+    /// What the configuration says of model servers.
+    pub models: &'a Arc<Wanted>,
     /// The processes whose model files are looked at.
     pub observed: &'a Arc<Observed>,
     /// Which workloads are watched closely.

@@ -12,6 +12,7 @@ pub mod kernel;
 pub mod lease;
 pub mod member;
 mod meminfo;
+pub mod model;
 pub mod model_file;
 pub mod name;
 pub mod network;

@@ -29,6 +29,7 @@ mod lines;
 mod llama;
 mod map;
 mod mcp;
+mod model;
 mod model_file;
 mod monitor;
 mod name;

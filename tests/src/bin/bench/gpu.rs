@@ -12,6 +12,7 @@ use collector::agent::round::Round;
 use collector::clock;
 use collector::config::Config;
 use collector::source::kernel::Kernel;
+use collector::source::model::wanted::{Settings, Wanted};
 use collector_core::engine::Engine;
 use collector_core::sample::{Reading, Sample};
 use collector_tests::cgroup::Cgroup;
@@ -196,6 +197,7 @@ impl Agent {
             // SAFETY: the threads of the previous round, which may read the environment, have exited.
             unsafe { std::env::set_var(name, value) };
         }
+        let models = std::sync::Arc::new(Wanted::new(Settings::of(&config)?));
         let round = Round::open(
             &config,
             Kernel::open(&config)?,
@@ -203,6 +205,7 @@ impl Agent {
             Vec::new(),
             &Default::default(),
             &Default::default(),
+            &models,
         )?;
         let mut agent = Agent { round, engine: Engine::new() };
         let engine = &mut agent.engine;

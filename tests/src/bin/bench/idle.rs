@@ -9,6 +9,7 @@ use collector::agent::round::Round;
 use collector::clock;
 use collector::config::Config;
 use collector::source::kernel::Kernel;
+use collector::source::model::wanted::{Settings, Wanted};
 use collector_core::engine::Engine;
 use collector_core::outcome::Outcome;
 use collector_core::sample::{Reading, Sample};
@@ -103,8 +104,9 @@ fn ticks(rounds: usize) -> Result<Ticks> {
     collector::agent::trim();
     let trimmed = machine::resident("self")?;
     let mut engine = Engine::new();
+    let models = std::sync::Arc::new(Wanted::new(Settings::of(&config)?));
     let mut round =
-        Round::open(&config, kernel, clock::unix_ns(), Vec::new(), &Default::default(), &Default::default())?;
+        Round::open(&config, kernel, clock::unix_ns(), Vec::new(), &Default::default(), &Default::default(), &models)?;
     let mut events = 0;
     let mut rows = HashSet::new();
     let mut fold = |sample: Sample, events: &mut u64| {

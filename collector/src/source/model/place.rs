@@ -1,0 +1,231 @@
+//! Which of the processes that look like model servers are servers, how each can be reached without entering a namespace, and who gets a
+//! place: a user decides how many there are. Reads the kernel's tables of sockets and routes; connects to nothing.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use collector_core::statistic::model::State;
+
+use super::address::{Routes, addresses};
+use super::find::Candidate;
+use super::process;
+use super::socket::{Listener, listeners};
+
+/// Servers that are asked, and those of one owner.
+pub const SERVERS: usize = 256;
+const OF_AN_OWNER: usize = 16;
+
+/// A port of a network namespace.
+pub type Key = (u64, u16);
+
+/// How a server is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Through this process's own namespace: one of these.
+    Own(Vec<SocketAddr>),
+    /// At one of a container's addresses, if the connection arrives in the namespace of this folder `net`.
+    Container(Vec<SocketAddr>, PathBuf),
+}
+
+/// A process on whose port there is a server, or should be.
+#[derive(Clone, Debug)]
+pub struct Spot {
+    pub pid: u32,
+    /// Where it is, for its name: absent in this process's own namespace.
+    pub address: Option<IpAddr>,
+    /// Or why it cannot be reached.
+    pub way: Result<Way, (State, String)>,
+}
+
+/// What of the host is needed to judge: read once in a round.
+pub struct Places<'a> {
+    proc: &'a Path,
+    own: Option<u64>,
+    routes: Result<Routes, String>,
+    /// Of this process's own namespace.
+    locals: Vec<IpAddr>,
+    /// By namespace.
+    tables: BTreeMap<u64, Table>,
+}
+
+/// What a namespace has.
+struct Table {
+    listeners: Result<Vec<Listener>, String>,
+    addresses: Vec<Ipv4Addr>,
+}
+
+impl<'a> Places<'a> {
+    /// `proc` is the host's; the routes are those of this process.
+    pub fn read(proc: &'a Path) -> Places<'a> {
+        let own = Path::new("/proc/self/net");
+        let mut locals: Vec<IpAddr> = addresses(own).unwrap_or_default().into_iter().map(IpAddr::V4).collect();
+        locals.extend(v6(&std::fs::read(own.join("if_inet6")).unwrap_or_default()).map(IpAddr::V6));
+        Places {
+            proc,
+            own: process::namespace(Path::new("/proc/self")),
+            routes: Routes::read(own, Path::new("/sys/class/net")).map_err(|error| format!("no routes: {error}")),
+            locals,
+            tables: BTreeMap::new(),
+        }
+    }
+
+    /// Whether a namespace is this process's own.
+    pub fn is_own(&self, namespace: u64) -> bool {
+        self.own == Some(namespace)
+    }
+
+    /// The servers among the candidates: of each port one.
+    pub fn spots(&mut self, candidates: &BTreeMap<u32, Candidate>) -> BTreeMap<Key, Spot> {
+        let mut groups: BTreeMap<Key, Vec<(u32, &Candidate)>> = BTreeMap::new();
+        for (pid, candidate) in candidates {
+            groups.entry((candidate.namespace, candidate.found.port)).or_default().push((*pid, candidate));
+        }
+        groups.into_iter().filter_map(|(key, group)| Some((key, self.spot(key, &group)?))).collect()
+    }
+
+    fn spot(&mut self, (namespace, port): Key, group: &[(u32, &Candidate)]) -> Option<Spot> {
+        let own = self.is_own(namespace);
+        let first = |group: &mut dyn Iterator<Item = &(u32, &Candidate)>| {
+            group.min_by_key(|(pid, candidate)| (candidate.started, *pid)).map(|(pid, _)| *pid)
+        };
+        let eldest = first(&mut group.iter())?;
+        let net = process::folder(self.proc, eldest).join("net");
+        let table = self.tables.entry(namespace).or_insert_with(|| Table::read(&net, own));
+        let at = |pid, way| {
+            let address = (!own).then(|| table.addresses.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED).into());
+            Some(Spot { pid, address, way })
+        };
+        let found = match &table.listeners {
+            Err(why) => return at(eldest, Err((State::Failed, why.clone()))),
+            Ok(all) => all.iter().filter(|listener| listener.address.port() == port).collect::<Vec<_>>(),
+        };
+        let Some(uid) = found.first().map(|listener| listener.uid) else {
+            let default = group.iter().all(|(_, candidate)| !candidate.found.port_given);
+            let which = if default { " (the default: its arguments name none)" } else { "" };
+            return at(eldest, Err((State::Failed, format!("nothing listens on port {port}{which}"))));
+        };
+        let mut same = group.iter().filter(|(_, candidate)| candidate.uid == uid);
+        let Some(pid) = first(&mut same) else {
+            let why = format!("port {port} is another user's (uid {uid}), so it is not asked");
+            return at(eldest, Err((State::Failed, why)));
+        };
+        if let Some(other) = found.iter().find(|listener| listener.uid != uid) {
+            let why = format!("two users listen on port {port} (uids {uid} and {}), so it is not asked", other.uid);
+            return at(pid, Err((State::Failed, why)));
+        }
+        if group.iter().any(|(other, candidate)| *other == pid && candidate.found.tls) {
+            let why = "it speaks TLS: name its https URL in a [[model_server]]".to_owned();
+            return at(pid, Err((State::Failed, why)));
+        }
+        let listening = found.iter().map(|listener| listener.address.ip());
+        let way = match own {
+            true => inside(listening, port, &self.locals),
+            false => {
+                let net = process::folder(self.proc, pid).join("net");
+                outside(listening.collect(), port, &table.addresses, &self.routes).map(|at| Way::Container(at, net))
+            }
+        };
+        at(pid, way)
+    }
+}
+
+impl Table {
+    fn read(net: &Path, own: bool) -> Table {
+        let text = |error: io::Error| format!("its sockets cannot be listed: {error}");
+        let addresses = if own { Vec::new() } else { addresses(net).unwrap_or_default() };
+        Table { listeners: listeners(net).map_err(text), addresses }
+    }
+}
+
+/// Where this process's own namespace is asked. Anybody may listen at an address that is none of this host's.
+fn inside(listening: impl Iterator<Item = IpAddr>, port: u16, locals: &[IpAddr]) -> Result<Way, (State, String)> {
+    let (v4, v6) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
+    let mut at = Vec::new();
+    for address in listening {
+        match address {
+            IpAddr::V4(any) if any.is_unspecified() => at.push(v4),
+            IpAddr::V6(any) if any.is_unspecified() => at.extend([v4, v6]),
+            address if address.is_loopback() || locals.contains(&address) => at.push(address),
+            _ => {}
+        }
+    }
+    at.sort();
+    at.dedup();
+    match at.is_empty() {
+        true => Err((State::Unreachable, format!("port {port} listens at an address that this host does not have"))),
+        false => Ok(Way::Own(at.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())),
+    }
+}
+
+/// Where a container is asked.
+fn outside(
+    listening: Vec<IpAddr>,
+    port: u16,
+    addresses: &[Ipv4Addr],
+    routes: &Result<Routes, String>,
+) -> Result<Vec<SocketAddr>, (State, String)> {
+    let unreachable = |why: String| Err((State::Unreachable, why));
+    if listening.iter().all(IpAddr::is_loopback) {
+        return unreachable(format!("it listens on the loopback of its container alone, at port {port}"));
+    }
+    let routes = match routes {
+        Ok(routes) => routes,
+        Err(why) => return unreachable(why.clone()),
+    };
+    let serves = |address: &&Ipv4Addr| listening.iter().any(|ip| ip.is_unspecified() || *ip == IpAddr::V4(**address));
+    let (mut at, mut why) = (Vec::new(), None);
+    for address in addresses.iter().filter(serves) {
+        match routes.leads_inside(*address) {
+            Ok(()) => at.push(SocketAddr::new(IpAddr::V4(*address), port)),
+            Err(reason) => why = Some(reason),
+        }
+    }
+    match at.is_empty() {
+        false => Ok(at),
+        true => unreachable(why.unwrap_or_else(|| "its container has no IPv4 address at which it listens".to_owned())),
+    }
+}
+
+/// The global addresses in `/proc/net/if_inet6`: `00000000000000000000000000000001 01 80 10 80 lo` (`if6_seq_show`, net/ipv6/addrconf.c).
+fn v6(text: &[u8]) -> impl Iterator<Item = Ipv6Addr> {
+    crate::source::text::lines(text).filter_map(|line| {
+        let mut fields = crate::source::text::fields(line);
+        let address = u128::from_str_radix(std::str::from_utf8(fields.next()?).ok()?, 16).ok()?;
+        let scope = fields.nth(2)?;
+        (scope == b"00").then(|| Ipv6Addr::from(address))
+    })
+}
+
+/// Those that get a place, best first: who listens before who does not, then the eldest. `taken` are places of others. Returns the rest,
+/// too.
+pub fn share(
+    spots: BTreeMap<Key, Spot>,
+    candidates: &BTreeMap<u32, Candidate>,
+    taken: usize,
+) -> (BTreeMap<Key, Spot>, Vec<Key>) {
+    let mut order: Vec<(Key, Spot)> = spots.into_iter().collect();
+    let rank = |spot: &Spot| {
+        let started = candidates.get(&spot.pid).map(|candidate| candidate.started);
+        (matches!(spot.way, Err((State::Failed, _))), started, spot.pid)
+    };
+    order.sort_by_key(|(_, spot)| rank(spot));
+    let mut owners: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+    let (mut placed, mut refused) = (BTreeMap::new(), Vec::new());
+    for (key, spot) in order {
+        let owner = candidates.get(&spot.pid).and_then(|candidate| candidate.owner.clone());
+        let of_owner = owner.map(|owner| owners.entry(owner).or_default());
+        let full = of_owner.as_ref().is_some_and(|count| **count >= OF_AN_OWNER);
+        if full || taken + placed.len() >= SERVERS {
+            refused.push(key);
+            continue;
+        }
+        if let Some(count) = of_owner {
+            *count += 1;
+        }
+        placed.insert(key, spot);
+    }
+    (placed, refused)
+}
