@@ -82,7 +82,7 @@ mod tests {
         );
         assert_eq!(blobs(json.as_bytes()).unwrap(), [[10; 32], [11; 32]]);
         assert_eq!(blobs(b"{}").unwrap(), [[0; 32]; 0]);
-        for broken in [&b""[..], b"[]", b"{\"layers\":[{}]}", b"\xff"] {
+        for broken in [&b""[..], b"7", b"{\"layers\":[{}]}", b"\xff"] {
             assert!(blobs(broken).is_err(), "{broken:?}");
         }
     }

@@ -199,7 +199,7 @@ zz-zz r--s 00000000 fe:01 9                /srv/b.gguf
         let path = std::env::temp_dir().join(format!("headroom-process-{}.gguf", std::process::id()));
         let file = File::create_new(&path).unwrap();
         file.set_len(1 << 20).unwrap();
-        assert_eq!(open(own).unwrap(), [&path]);
+        assert_eq!(open(own).unwrap(), [path.clone()]);
         assert!(mapped(own).unwrap().is_empty());
         // SAFETY: a new mapping of a file that the test keeps.
         let map = unsafe {
