@@ -35,6 +35,7 @@ pub mod series;
 pub mod signal;
 pub mod spelling;
 pub mod stage;
+pub mod starved;
 pub mod statistic;
 pub mod text;
 pub mod tier;

@@ -13,6 +13,7 @@ use crate::pressure;
 use crate::signal::counted::Counted;
 use crate::signal::table::signals;
 use crate::stage::Stage;
+use crate::starved;
 use crate::statistic::workload::Values;
 use crate::statistic::{contention, disk, filesystem, gpu, host, model, model_file, network};
 use crate::tier::Limits;
@@ -159,6 +160,9 @@ pub struct Start {
     /// How much of the host may be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<level::Limits>,
+    /// How GPUs that starve are found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starved: Option<starved::Settings>,
 }
 
 /// Names that the host gives to a cgroup's container or pod.

@@ -19,6 +19,7 @@ mod oom;
 mod pressure;
 mod reclaim;
 mod start;
+mod starved;
 #[cfg(test)]
 pub(crate) mod test;
 mod transfer;

@@ -22,6 +22,7 @@ pub fn start() -> Start {
         own: None,
         history: None,
         level: None,
+        starved: None,
     }
 }
 

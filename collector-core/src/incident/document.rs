@@ -95,7 +95,7 @@ fn when(kind: Kind) -> &'static str {
             "A model server answers more slowly than usual at like load: a percentile of its own time to first token, between tokens or end to end, or the mean time of a token where a server tells no more."
         }
         Kind::GpuStarved => {
-            "The GPU of a workload is used much less than usual, and something on the host that is worse than usual is to blame. No incident begins where the workload itself does less."
+            "A workload used a GPU that it has for itself for a quarter less of the time than usual (`starved.fall`), for 30 s (`starved.window`), and something that is worse than usual is to blame: what its own tasks wait for, or its GPU's link. No incident begins where the workload itself does less (an evaluation, a checkpoint, fewer requests of its model servers), nor while it is new, nor of a GPU that several workloads share: `headroom_gpu_job_state` says which. The incident is complete once utilization is as usual again, the job is gone, or after ten minutes; what goes on for an hour is usual from then on."
         }
     }
 }

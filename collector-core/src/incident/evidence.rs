@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::gpu::LostGpu;
 use super::history::History;
 use super::slow::Slow;
+use super::starved::Starved;
 use crate::count::sum;
 use crate::pressure::Resource;
 use crate::signal::kill::Shortage;
@@ -63,6 +64,9 @@ pub struct Evidence {
     /// Why something is slow: facts of the last minute beside what was usual.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slow: Option<Slow>,
+    /// Of a job whose GPUs wait for the host: how much of them it used, and what is usual.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub starved: Option<Starved>,
     /// Recent changes: first those of the workload, of what is above it and of its siblings, then others; each oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,

@@ -11,6 +11,7 @@ pub mod page;
 pub mod ran_out;
 pub mod shape;
 mod slow;
+mod starved;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ pub use evidence::{Change, Consumer, Evidence, Figures, Held, Host, Limit, Sourc
 pub use gpu::{Holder, LostGpu};
 pub use history::{History, Lines};
 pub use slow::{Neighbour, Pair, Slow};
+pub use starved::{Starved, StarvedGpu};
 
 /// Reported when it begins, and again under the same id once it is complete.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]

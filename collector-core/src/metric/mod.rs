@@ -32,6 +32,7 @@ pub mod oom;
 pub mod process;
 pub mod row;
 pub mod sink;
+pub mod starved;
 pub mod tmpfs;
 pub mod transfer;
 pub mod usage;
@@ -161,6 +162,8 @@ pub const METRICS: &[Metric] = &[
     gpu::PCIE_WIDTH,
     gpu::PCIE_REPLAYS,
     gpu::WORKLOAD_MEMORY,
+    starved::USUAL,
+    starved::STATE,
     block::SERVICE_SECONDS,
     block::QUEUE_SECONDS,
     block::BYTES,

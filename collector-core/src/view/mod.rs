@@ -18,6 +18,7 @@ pub mod number;
 pub mod reservation;
 pub mod slow;
 pub mod start;
+pub mod starved;
 pub mod workload;
 
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use model_file::ModelFiles;
 use number::{Known, Number};
 use slow::Slows;
 use start::Starts;
+use starved::Starved;
 use workload::{OTHER, Pass, Unseen, Workload, Workloads};
 
 #[derive(Clone, Debug, Default)]
@@ -61,6 +63,8 @@ pub struct View {
     pub slow: Slows,
     /// Model files that processes use, and stores of them.
     pub model_files: ModelFiles,
+    /// Jobs on GPUs, and how much of them they use.
+    pub starved: Starved,
     /// How degraded the host is.
     pub level: Levels,
     pub firing: Firing,
@@ -104,6 +108,7 @@ impl View {
         self.workloads = Workloads::new(time, start);
         self.history.limit(start.history.unwrap_or_default());
         self.level.limits = Arc::new(start.level.clone().unwrap_or_default());
+        self.starved.settings = start.starved.unwrap_or_default();
     }
 
     /// Returns what of the history goes to the disk.

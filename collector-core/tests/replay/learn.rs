@@ -29,6 +29,7 @@ impl Tape {
             own: None,
             history: None,
             level: None,
+            starved: None,
         };
         let mut tape = Tape(Vec::new(), BEGIN);
         tape.add(Reading::Start(start));

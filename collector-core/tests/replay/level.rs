@@ -40,6 +40,7 @@ impl Host {
             own: None,
             history: None,
             level: None,
+            starved: None,
         }));
         for probe in collector_common::SIGNALS.iter().flat_map(|signal| signal.probes) {
             let program = probe.program.to_owned();

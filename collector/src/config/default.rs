@@ -9,6 +9,7 @@ use super::section::{
     Config, Disk, Fault, Filesystem, Gpu, Guard, History, Journal, Kernel, Levels, Log, Metrics, ModelFile, Models,
     Need, Network, Pressure, Sinks, Transfer, Workload,
 };
+use super::starved::Starved;
 
 /// The shortest PSI window that the kernel allows without CAP_SYS_RESOURCE.
 const WINDOW: Duration = Duration::from_secs(2);
@@ -111,6 +112,12 @@ impl Default for Config {
                 interval: Duration::from_secs(10),
                 store_interval: Duration::from_secs(600),
                 unused_after: Duration::from_secs(7 * 24 * 3600),
+            },
+            starved: Starved {
+                enabled: true,
+                fall: 0.25,
+                window: Duration::from_secs(30),
+                baseline: Duration::from_secs(600),
             },
             transfer: Transfer { enabled: false, scan: Duration::from_secs(2) },
             models: Models { enabled: true, interval: Duration::from_secs(5), exclude: Vec::new() },

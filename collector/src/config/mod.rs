@@ -21,6 +21,7 @@ pub mod secret;
 mod section;
 pub mod setting;
 pub mod sink;
+mod starved;
 pub mod table;
 pub mod target;
 mod threshold;

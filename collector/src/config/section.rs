@@ -16,6 +16,7 @@ use super::entry::Entry;
 use super::model_server::ModelServer;
 use super::pool::Pool;
 use super::sink::{FileSink, Sink};
+use super::starved::Starved;
 use super::table::store::ModelStore;
 use super::target::Wanted;
 use crate::exposition::Cap;
@@ -67,6 +68,8 @@ pub struct Config {
     pub gpu: Gpu,
     /// `[model_file]`
     pub model_file: ModelFile,
+    /// `[starved]`
+    pub starved: Starved,
     /// `[transfer]`
     pub transfer: Transfer,
     /// `[models]`

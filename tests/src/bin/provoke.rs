@@ -43,6 +43,8 @@ mod tenant;
 mod thrash;
 #[path = "../provoke/touch.rs"]
 mod touch;
+#[path = "../provoke/train.rs"]
+mod train;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -63,6 +65,7 @@ fn main() {
         ("tenant", [usage]) => tenant::run(usage),
         ("thrash", _) => thrash::run(&options),
         ("touch", [access, pages, cgroups @ ..]) => touch::run(access, pages.parse().unwrap(), cgroups),
+        ("train", _) => train::run(&options),
         ("visit", [pages, cgroups @ ..]) => touch::visit(pages.parse().unwrap(), cgroups),
         ("hold", [anon, shmem, file, bytes, device, cpu, cgroups @ ..]) => {
             let [anon, shmem, bytes] = [anon, shmem, bytes].map(|number| number.parse().unwrap());

@@ -5,7 +5,7 @@ use std::ffi::{CString, c_char, c_void};
 use std::io::{BufRead as _, Write as _, stdin, stdout};
 
 /// Two to five numbers or pointers, which are passed in the same registers on all supported architectures.
-type Function = extern "C" fn(u64, u64, u64, u64, u64) -> u32;
+pub type Function = extern "C" fn(u64, u64, u64, u64, u64) -> u32;
 
 pub fn run() {
     let mut library = std::ptr::null_mut();
@@ -15,10 +15,7 @@ pub fn run() {
         let number = |index: usize| words[index].parse::<u64>().unwrap();
         let (code, value) = match words[0] {
             "load" => {
-                let path = CString::new(words[1]).unwrap();
-                // SAFETY: the stand-in has no initialisers.
-                library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
-                assert!(!library.is_null(), "{} cannot be loaded", words[1]);
+                library = load(words[1]);
                 (0, 0)
             }
             "open" => (open(library), 0),
@@ -118,7 +115,15 @@ fn same(library: *mut c_void, name: &str, exported: &str) -> (u32, u64) {
     (code, u64::from(found == function(library, exported) as *const () as u64))
 }
 
-fn function(library: *mut c_void, name: &str) -> Function {
+pub fn load(path: &str) -> *mut c_void {
+    let name = CString::new(path).unwrap();
+    // SAFETY: the stand-in has no initialisers.
+    let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW) };
+    assert!(!library.is_null(), "{path} cannot be loaded");
+    library
+}
+
+pub fn function(library: *mut c_void, name: &str) -> Function {
     let name = CString::new(name).unwrap();
     // SAFETY: the library is loaded, or null, which means this program.
     let symbol = unsafe { libc::dlsym(library, name.as_ptr()) };

@@ -30,6 +30,7 @@ impl Host {
             own: None,
             history: None,
             level: None,
+            starved: None,
         };
         host.apply(Reading::Start(start));
         for id in 1..=WORKLOADS {

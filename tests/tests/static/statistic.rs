@@ -62,6 +62,7 @@ fn steady(descriptors: usize) {
         own: None,
         history: None,
         level: None,
+        starved: None,
     };
     engine.apply(&Sample { time: 1, reading: Reading::Start(start) });
     walk(&hierarchies.memory, &mut |id, path| {
@@ -166,6 +167,7 @@ fn with_one_place() -> (Engine, [(Id, String); 2]) {
         own: None,
         history: None,
         level: None,
+        starved: None,
     };
     let mut engine = Engine::new();
     engine.apply(&Sample { time: 1, reading: Reading::Start(start) });
@@ -252,6 +254,7 @@ fn evaluating_the_rules_allocates_nothing() {
         own: None,
         history: None,
         level: None,
+        starved: None,
     };
     feed(time, Reading::Start(start));
     for probe in SIGNALS.iter().flat_map(|signal| signal.probes) {

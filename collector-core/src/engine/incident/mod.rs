@@ -8,6 +8,7 @@ mod killed;
 mod limit;
 mod oom;
 pub(crate) mod slow;
+mod starved;
 mod storm;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,9 @@ pub struct Incidents {
     last: u64,
     open: VecDeque<Open>,
     storms: storm::Storms,
+    /// Jobs on GPUs, and those that use them less than usual.
+    starved: super::starved::Fold,
+    low: Vec<starved::Low>,
 }
 
 /// An incident that is not complete.
@@ -59,6 +63,7 @@ pub(super) fn fold(
     let mut reported = begin(incidents, view, time, facts);
     if let Reading::Gpu(reading) = reading {
         gpu::changed(view, time, reading);
+        incidents.starved.see(view, time, reading);
     }
     for gone in view.gpus.gone() {
         reported.extend(gpu::lost(incidents, view, time, gone));
@@ -68,6 +73,7 @@ pub(super) fn fold(
             reported.extend(oom::unseen(incidents, view, &unseen));
         }
         reported.extend(storm::ended(incidents, view, time));
+        reported.extend(starved::tick(incidents, view, time));
         let fact = |kind| matches!(kind, Kind::Oom | Kind::GpuLost | Kind::Killed);
         let done = |open: &Open| fact(open.incident.kind) && time.saturating_sub(open.last) >= APART_NS;
         reported.extend(complete(incidents, view, done));
@@ -138,14 +144,15 @@ fn close(view: &View, open: Open) -> Incident {
 
 /// Title and cause follow from the evidence alone.
 fn explain(incident: &mut Incident) {
+    incident.cause = cause::find(incident);
     incident.title = match incident.kind {
         Kind::Oom => oom::title(incident),
         Kind::MemoryPressure | Kind::IoPressure => storm::title(incident),
         Kind::GpuLost => gpu::title(incident),
         Kind::Killed => killed::title(incident),
-        Kind::Latency | Kind::GpuStarved => slow::title(incident),
+        Kind::Latency => slow::title(incident),
+        Kind::GpuStarved => starved::title(incident),
     };
-    incident.cause = cause::find(incident);
 }
 
 /// Whether there was less to read the second time: pressure is complete when it is over, and the affected workload may have

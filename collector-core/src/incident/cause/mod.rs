@@ -79,10 +79,13 @@ pub const RULES: &[Rule] = &[
     slow::cpu::RUN_QUEUE,
     slow::gpu::LINK_DEGRADED,
     slow::gpu::LINK_SATURATED,
+    slow::starved::PAGEABLE,
     slow::gpu::CLOCKS,
     slow::gpu::ERROR,
     slow::server::OFFLOAD,
+    slow::starved::IO_LIMIT,
     slow::disk::NEIGHBOUR,
+    slow::starved::CACHE_MISSES,
     slow::disk::SLOW_DISK,
     slow::network::SATURATED,
 ];

@@ -2,6 +2,7 @@
 
 mod chart;
 mod sentence;
+mod slow;
 pub mod spark;
 pub mod text;
 
@@ -45,6 +46,12 @@ pub fn page(incident: &Incident, checks: &[[String; 2]], width: usize, colour: b
     }
     if let Some(gpu) = &evidence.gpu {
         lost(&mut page, gpu);
+    }
+    if let Some(starved) = &evidence.starved {
+        slow::starved(&mut page, starved);
+    }
+    if let Some(found) = &evidence.slow {
+        slow::changed(&mut page, found);
     }
     if let Some(storm) = &evidence.storm {
         let time =

@@ -86,6 +86,7 @@ facts! {
     DirtyWait = "dirty_wait_seconds_per_second", Workload, Rate(SECONDS), "time in which its tasks had to wait for dirty pages to be written";
     ToGpu = "to_gpu_bytes_per_second", Workload, Rate(1.0), "what it copied to GPUs, as requested from the CUDA driver";
     FromGpu = "from_gpu_bytes_per_second", Workload, Rate(1.0), "what it copied from GPUs";
+    Pinned = "pinned_bytes", Workload, Level, "host memory that it pinned for GPUs, as requested from the CUDA driver";
     Received = "received_bytes_per_second", Workload, Rate(1.0), "what it received in its network namespace";
     Sent = "sent_bytes_per_second", Workload, Rate(1.0), "what it sent there";
     GpuUtilization = "gpu_utilization_ratio", Workload, Level, "utilisation of the GPUs that it holds memory of, on average";

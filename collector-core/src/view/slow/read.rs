@@ -57,6 +57,7 @@ pub(super) fn of_workload(
         Fact::DirtyWait => one(number(Number::DirtyWait)),
         Fact::ToGpu => one(number(Number::HostToDevice)),
         Fact::FromGpu => one(number(Number::DeviceToHost)),
+        Fact::Pinned => one(number(Number::Pinned)),
         Fact::Received => one(Some(traffic(OfNetwork::ReceiveBytes))),
         Fact::Sent => one(Some(traffic(OfNetwork::TransmitBytes))),
         Fact::GpuUtilization => {

@@ -71,6 +71,7 @@ mod tests {
             own: None,
             history: None,
             level: None,
+            starved: None,
         };
         let memory = [(host::Statistic::MemoryTotal, 100), (host::Statistic::MemoryAvailable, 40)];
         engine.apply(&Sample { time: 9000 * SECOND, reading: Reading::Start(start) });

@@ -28,6 +28,7 @@ fn engine() -> Engine {
         own: None,
         history: None,
         level: None,
+        starved: None,
     };
     for reading in [Reading::Start(start), Reading::Cgroup(cgroup::Reading::Born { id: ID, path: "/a".into() })] {
         engine.apply(&Sample { time: 10, reading });

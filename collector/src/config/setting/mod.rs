@@ -12,6 +12,8 @@ mod network;
 mod pressure;
 mod profile;
 mod row;
+mod starved;
+mod transfer;
 
 use std::time::Duration;
 
@@ -291,20 +293,12 @@ pub const SETTINGS: &[Setting] = &[
     model_file::INTERVAL,
     model_file::STORE_INTERVAL,
     model_file::UNUSED_AFTER,
-    without_flag(
-        "transfer.enabled",
-        Kind::Switch(|config| &mut config.transfer.enabled),
-        "Trace calls of the CUDA driver: copies between host and GPU, pinned host memory, device memory. \
-              Each traced call takes some microseconds longer, in a virtual machine up to twenty. The agent \
-              then keeps CAP_SYS_PTRACE and CAP_SYS_ADMIN to find libraries and attach probes to them when \
-              processes load them.",
-    ),
-    without_flag(
-        "transfer.scan",
-        Kind::Duration(|config| &mut config.transfer.scan, Duration::from_millis(100), HOUR),
-        "Interval of searching for processes with a CUDA driver library that is not probed yet. The agent checks \
-              each process when it is new, and then at doubling intervals up to one minute.",
-    ),
+    starved::ENABLED,
+    starved::FALL,
+    starved::WINDOW,
+    starved::BASELINE,
+    transfer::ENABLED,
+    transfer::SCAN,
     model::ENABLED,
     model::INTERVAL,
     model::EXCLUDE,

@@ -35,6 +35,7 @@ fn engine<'a>(paths: impl IntoIterator<Item = &'a str>) -> Engine {
         own: None,
         history: None,
         level: None,
+        starved: None,
     }));
     for probe in collector_common::SIGNALS.iter().flat_map(|signal| signal.probes) {
         let program = probe.program.into();

@@ -260,6 +260,7 @@ pub fn start(config: &Config, hierarchies: &Hierarchies) -> Start {
         own: super::cgroup::own(),
         history: Some(config.history.limits(super::cgroup::own_limit())),
         level: Some(config.level.limits()),
+        starved: Some(config.starved.settings()),
     }
 }
 

@@ -98,6 +98,7 @@ impl Bench {
             own: None,
             history: None,
             level: None,
+            starved: None,
         };
         let born = cgroup::Reading::Born { id: CGROUP, path: "/system.slice/bench.service".into() };
         for reading in [Reading::Start(start), Reading::Cgroup(born)] {

@@ -191,6 +191,7 @@ pub fn host(mut engine: Engine, life: Life, size: usize) -> (Engine, f64) {
         own: None,
         history: None,
         level: None,
+        starved: None,
     }));
     for probe in collector_common::SIGNALS.iter().flat_map(|signal| signal.probes) {
         let program = probe.program.to_owned();

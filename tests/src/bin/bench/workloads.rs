@@ -154,6 +154,7 @@ fn host(forest: &Forest, size: usize, descriptors: usize, period: u64) -> Result
         own: None,
         history: None,
         level: None,
+        starved: None,
     }));
     let below = format!("{}/n", forest.path);
     let ours =

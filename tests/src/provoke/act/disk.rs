@@ -53,3 +53,26 @@ pub fn write(path: &str, time: Duration, threads: u64) {
     let again = &again;
     std::thread::scope(|scope| (0..threads).for_each(|thread| drop(scope.spawn(move || again(thread)))));
 }
+
+/// Each thread reads one random block after the other.
+pub fn scan(path: &str, time: Duration, threads: u64) {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path).unwrap();
+    let (blocks, end) = (file.metadata().unwrap().len() / LARGE as u64, Instant::now() + time);
+    let again = |mut seed: u64| {
+        let mut block = Buffer::new(LARGE);
+        while Instant::now() < end {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            file.read_exact_at(&mut block, (seed >> 33) % blocks * LARGE as u64).unwrap();
+        }
+    };
+    let again = &again;
+    std::thread::scope(|scope| (0..threads).for_each(|thread| drop(scope.spawn(move || again(thread)))));
+}
+
+pub fn evict(path: &str, time: Duration) {
+    let (file, end) = (File::open(path).unwrap(), Instant::now() + time);
+    while Instant::now() < end {
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -9,12 +9,15 @@
 //! | `hold:PATH:BYTES` | maps a file, reads it, and locks its pages |
 //! | `read:PATH:SECONDS:THREADS` | reads a file from start to end again and again |
 //! | `write:PATH:SECONDS:THREADS` | writes the same blocks of a file to the disk |
+//! | `scan:PATH:SECONDS:THREADS` | reads random blocks of a file, past the page cache |
+//! | `evict:PATH:SECONDS` | drops a file from the page cache again and again |
 //! | `pipe:BYTES:RATE`, `socket:BYTES:RATE`, `name:PATH:COUNT:RATE` | fills pipes, sockets, a folder of a tmpfs with empty files |
 //! | `fork:COUNT` | starts children that go on with the next step; it waits for them and exits |
 //! | `thread:COUNT` | the next anonymous memory is written by this many threads |
 //! | `swarm:COUNT:BYTES:RATE` | starts children one by one, which hold so much each, at so many a second |
 //! | `again:BYTES:SECONDS` | writes the same anonymous memory over and over |
 //! | `spin:COUNT` | starts threads that use as much CPU time as they get |
+//! | `burst:BUSY:REST` | uses the CPU for so many microseconds of CPU time, rests for as many, and again, for ever |
 //! | `bind:NODE` | takes memory only from this memory node from now on |
 //! | `free` | gives back the last anonymous memory |
 //! | `wait:SECONDS`, `ready`, `stay` | waits; prints `ready`; waits to be killed |
@@ -63,6 +66,8 @@ fn act(step: &str, state: &mut State) {
         ["hold", path, bytes] => disk::hold(path, number(bytes)),
         ["read", path, time, threads] => disk::read(path, seconds(time), number(threads)),
         ["write", path, time, threads] => disk::write(path, seconds(time), number(threads)),
+        ["scan", path, time, threads] => disk::scan(path, seconds(time), number(threads)),
+        ["evict", path, time] => disk::evict(path, seconds(time)),
         ["pipe", bytes, rate] => kernel::pipe(number(bytes), number(rate)),
         ["socket", bytes, rate] => kernel::socket(number(bytes), number(rate)),
         ["name", path, count, rate] => kernel::name(path, number(count), number(rate)),
@@ -71,6 +76,7 @@ fn act(step: &str, state: &mut State) {
         ["swarm", count, bytes, rate] => swarm(number(count), number(bytes), number(rate)),
         ["again", bytes, time] => again(number(bytes) as usize, seconds(time)),
         ["spin", count] => (0..number(count)).for_each(|_| drop(std::thread::spawn(spin))),
+        ["burst", busy, rest] => burst(number(busy), number(rest)),
         ["bind", node] => kernel::bind(number(node)),
         ["free"] => state.last.take().unwrap().free(),
         ["wait", time] => std::thread::sleep(seconds(time)),
@@ -106,6 +112,20 @@ fn again(bytes: usize, time: Duration) {
 fn spin() {
     loop {
         std::hint::spin_loop();
+    }
+}
+
+fn burst(busy: u64, rest: u64) {
+    let cpu = || {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000
+    };
+    loop {
+        let until = cpu() + busy;
+        while cpu() < until {
+            std::hint::spin_loop();
+        }
+        std::thread::sleep(Duration::from_micros(rest));
     }
 }
 

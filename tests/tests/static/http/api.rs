@@ -46,6 +46,7 @@ fn page() -> Arc<Page> {
         own: None,
         history: None,
         level: None,
+        starved: None,
     }));
     for (id, path) in (1..).zip(NAMES) {
         let id = Id { hierarchy: 0, id };

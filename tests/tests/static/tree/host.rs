@@ -55,6 +55,7 @@ impl Host {
             own: None,
             history: None,
             level: None,
+            starved: None,
         }));
         host
     }

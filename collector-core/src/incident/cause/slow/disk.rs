@@ -2,6 +2,7 @@
 
 use super::{BOTH, Worse, both, numbers};
 use crate::amount::{bytes, percent, seconds};
+use crate::incident::Kind;
 use crate::incident::cause::facts::Facts;
 use crate::incident::cause::{Finding, Rule};
 use crate::view::slow::Fact;
@@ -14,6 +15,8 @@ const BUSY_BY: f64 = 0.2;
 /// Who reads less than this, in bytes per second, and has fewer major faults a second, does not wait for the disk.
 const READS: f64 = 50e3;
 const FAULTS: f64 = 1.0;
+/// A job writes something large from so many bytes per second more than before.
+const WRITES_BY: f64 = 1e6;
 /// A disk is slow if an IO takes so many times as long as before, and so many seconds more.
 const SLOWER: f64 = 2.0;
 const SLOWER_BY: f64 = 0.002;
@@ -27,8 +30,10 @@ fn waits(facts: &Facts<'_>) -> Option<String> {
             Some(format!("some task of it waited for IO in {} of the time", both(Fact::IoWaiting, worse)))
         }
         None => {
-            let read = facts.now(Fact::Read).unwrap_or(0.0).max(facts.usual(Fact::Read).unwrap_or(0.0));
-            let faults = facts.now(Fact::MajorFaults).unwrap_or(0.0).max(facts.usual(Fact::MajorFaults).unwrap_or(0.0));
+            // A job that reads no more does not wait for the disk.
+            let before = |fact| facts.usual(fact).filter(|_| facts.incident.kind == Kind::Latency).unwrap_or(0.0);
+            let read = facts.now(Fact::Read).unwrap_or(0.0).max(before(Fact::Read));
+            let faults = facts.now(Fact::MajorFaults).unwrap_or(0.0).max(before(Fact::MajorFaults));
             (read >= READS || faults >= FAULTS).then(|| {
                 let now = facts.now(Fact::Read).unwrap_or(0.0);
                 let before = facts.usual(Fact::Read).unwrap_or(0.0);
@@ -92,6 +97,10 @@ pub(in crate::incident::cause) const SLOW_DISK: Rule = Rule {
     when: "It waits more for IO than before (on cgroup v1: it reads from disks), and an IO of the host takes twice as long as before and 2 ms longer, without a neighbour that explains it.",
     find: |facts| {
         let (waits, slower) = (waits(facts)?, slower(facts)?);
+        // A job that writes a checkpoint keeps the disk busy itself.
+        if facts.incident.kind == Kind::GpuStarved && facts.worse(Fact::Written, WRITES_BY).is_some() {
+            return None;
+        }
         Some(Finding {
             sentence: format!(
                 "The disk is slow: an IO takes {} (before: {}){}; {waits}",

@@ -7,6 +7,7 @@ pub(super) mod gpu;
 pub(super) mod memory;
 pub(super) mod network;
 pub(super) mod server;
+pub(super) mod starved;
 #[cfg(test)]
 mod tests;
 

@@ -29,6 +29,7 @@ impl World {
             own: None,
             history: None,
             level: None,
+            starved: None,
         };
         World { workloads: Workloads::new(1, &start), coverage: Coverage::default() }
     }
