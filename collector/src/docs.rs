@@ -22,6 +22,7 @@ pub const PAGES: &[Page] = &[
     ("docs/incidents.md", collector_core::incident::document),
     ("docs/losses.md", collector_core::stage::document),
     ("docs/metrics.md", metrics),
+    ("docs/model-sources.md", collector_core::model::document),
     ("docs/rules.md", collector_core::rule::document::document),
     ("docs/signals.md", signals),
 ];

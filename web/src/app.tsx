@@ -13,6 +13,7 @@ import type { Route } from "./route";
 import * as theme from "./theme";
 import { Events } from "./view/event";
 import { Incident } from "./view/incident";
+import { Served } from "./view/model";
 import { Overview } from "./view/overview";
 import { Reserved } from "./view/reservation";
 import { Host, Workload } from "./view/workload";
@@ -56,7 +57,7 @@ export function App() {
       press(event, {
         help: () => setHelp(true),
         theme: theme.next,
-        go: (view) => (location.hash = { overview: route.OVERVIEW, events: route.EVENTS, reservations: route.RESERVATIONS }[view]),
+        go: (view) => (location.hash = { overview: route.OVERVIEW, events: route.EVENTS, models: route.MODELS, reservations: route.RESERVATIONS }[view]),
         window: (at) => span(current.current, at),
         back: () => (location.hash = route.OVERVIEW),
       });
@@ -113,6 +114,8 @@ function heading(shown: Route, world: World): string {
       return "Overview";
     case "events":
       return "Alerts and incidents";
+    case "models":
+      return "Model servers";
     case "reservations":
       return "Reservations";
     case "host":
@@ -130,6 +133,8 @@ function View({ shown, world }: { shown: Route; world: World }) {
       return <Overview world={world} />;
     case "events":
       return <Events world={world} />;
+    case "models":
+      return <Served world={world} />;
     case "reservations":
       return <Reserved world={world} />;
     case "host":
@@ -174,6 +179,9 @@ function Head({ world, state, shown, help }: HeadProps) {
         </a>
         <a href={route.EVENTS} aria-current={here("events")}>
           Alerts{fires > 0 ? ` (${fires})` : ""}
+        </a>
+        <a href={route.MODELS} aria-current={here("models")}>
+          Models
         </a>
         <a href={route.RESERVATIONS} aria-current={here("reservations")}>
           Reservations

@@ -3,6 +3,7 @@
 import { Failure, encode, read } from "./api";
 import { Meter, type Rates } from "./rate";
 import type { Route } from "./route";
+import type { Models } from "./served";
 import type { Detail, Explained, IncidentLine, Incidents, Report, Reservations, Status } from "./type";
 import { Track } from "./chart/track";
 
@@ -14,6 +15,7 @@ export interface World {
   incidents?: Incidents;
   detail?: Detail;
   reservations?: Reservations;
+  models?: Models;
   incident?: Explained;
   /** What the charts show. */
   track?: Track;
@@ -50,6 +52,10 @@ export class Feed {
     else if (route.view === "reservations") {
       const reservations = await read<Reservations>("reservations", signal);
       this.world = { ...this.world, reservations };
+    }
+    else if (route.view === "models") {
+      const models = await read<Models>("models", signal);
+      this.world = { ...this.world, models };
     }
     else await this.one(route, signal);
     return status.time;

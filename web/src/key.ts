@@ -10,6 +10,7 @@ export const KEYS: readonly (readonly [string, string])[] = [
   ["/", "filter workloads"],
   ["o", "overview"],
   ["e", "alerts and incidents"],
+  ["m", "model servers"],
   ["l", "reservations (leases), and who waits for room"],
   ["1 … 5", "span of time of the charts"],
   ["t", "theme: system, light, dark"],
@@ -28,7 +29,7 @@ export function enable(on: boolean): void {
 export interface Actions {
   help: () => void;
   theme: () => void;
-  go: (view: "overview" | "events" | "reservations") => void;
+  go: (view: "overview" | "events" | "models" | "reservations") => void;
   window: (place: number) => void;
   back: () => void;
 }
@@ -67,6 +68,9 @@ function act(key: string, actions: Actions): boolean {
       return true;
     case "e":
       actions.go("events");
+      return true;
+    case "m":
+      actions.go("models");
       return true;
     case "l":
       actions.go("reservations");

@@ -12,6 +12,7 @@ pub mod incidents;
 pub mod level;
 pub mod lookup;
 pub mod model_file;
+mod model_next;
 pub mod models;
 pub mod openapi;
 pub mod parameter;

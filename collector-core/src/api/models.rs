@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::model_file::{self, ModelFile, ModelStore};
+use super::model_next::next;
 use crate::statistic::model::Statistic::{self, *};
 use crate::statistic::model::{Kind, Latency, Stage, State};
 use crate::view::View;
@@ -38,6 +39,9 @@ pub struct ModelServer {
     /// Why it failed, or what is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// What to do about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
     /// The workload that it runs in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<String>,
@@ -200,6 +204,7 @@ impl ModelServer {
             url: server.url.to_string(),
             state: told.state,
             why: told.why.as_deref().map(str::to_owned),
+            next: next(server.kind, told.state, told.why.is_some()).map(str::to_owned),
             workload: Some(told.labels(&view.workloads)[0]).filter(|name| !name.is_empty()).map(str::to_owned),
             pid: server.pid,
             parent: server.parent.as_deref().map(str::to_owned),

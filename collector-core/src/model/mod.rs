@@ -2,6 +2,7 @@
 //! ([`Asker`]). Bytes in, statistics out; everything that servers and their users write is untrusted. Knows neither sockets nor /proc.
 
 mod asker;
+mod document;
 mod exposition;
 mod gather;
 mod get;
@@ -13,6 +14,7 @@ mod setting;
 mod table;
 
 pub use asker::Asker;
+pub use document::document;
 pub use get::Get;
 pub use identify::{Found, Process, identify, may_serve};
 pub use setting::{PromptCache, Settings};

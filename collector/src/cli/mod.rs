@@ -19,6 +19,7 @@ mod listening;
 pub mod log;
 pub mod man;
 pub mod mcp;
+pub mod models;
 mod moment;
 #[cfg(test)]
 mod names;
@@ -71,6 +72,7 @@ When something is wrong:
   headroom top                  the same live, with charts, a table to sort, and what a recording shows
   headroom workloads            which workload is near its limit, stalls, or was killed
   headroom gpus                 which GPU is full, hot or slow, and who holds its memory
+  headroom models               which model server waits, is full or slow, and what it holds
   headroom alerts               which alerts fire
   headroom incidents            which OOM kills and periods of pressure there were
   headroom explain              why the last one happened, and the minute before it
@@ -108,6 +110,7 @@ enum Verb {
     Top(top::TopArgs),
     Workloads(workloads::WorkloadsArgs),
     Gpus(gpus::GpusArgs),
+    Models(models::ModelsArgs),
     Rules(rules::RulesArgs),
     Level(level::LevelArgs),
     Alerts(journal::AlertsArgs),
@@ -181,6 +184,7 @@ fn verb(verb: &Verb) -> Result<u8, Failure> {
         Verb::Top(args) => top::run(args, &args.settings.load()?),
         Verb::Workloads(args) => workloads::run(args, &begin(&args.settings)?),
         Verb::Gpus(args) => gpus::run(args, &begin(&args.settings)?),
+        Verb::Models(args) => models::run(args, &begin(&args.settings)?),
         Verb::Level(args) => return level::run(args, &begin(&args.settings)?).map(Exit::code),
         Verb::Rules(args) => rules::run(args, &begin(&args.settings)?.rules),
         Verb::Alerts(args) => journal::alerts(args, &begin(&args.settings)?.config),

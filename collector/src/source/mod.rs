@@ -21,6 +21,7 @@ pub mod passwd;
 mod pressure;
 pub mod process;
 mod queue;
+pub mod resident;
 pub mod root;
 pub mod statistic;
 pub mod text;

@@ -61,7 +61,7 @@ pub fn recognise(text: &[u8]) -> Option<Kind> {
     first
 }
 
-fn rows(kind: Kind) -> &'static [Row] {
+pub(super) fn rows(kind: Kind) -> &'static [Row] {
     match kind {
         Kind::Vllm => vllm::ROWS,
         Kind::Sglang => sglang::ROWS,

@@ -17,6 +17,7 @@ use crate::http::WORKLOADS;
 const STATUS: &str = "/api/v1/status";
 const HISTORY: &str = "/api/v1/history";
 const INCIDENTS: &str = "/api/v1/incidents";
+const MODELS: &str = crate::cli::models::MODELS;
 const RESERVATIONS: &str = "/api/v1/reservations";
 /// The list of incidents is asked for when the newest one changes, and once in as many looks.
 const SELDOM: u32 = 5;
@@ -84,6 +85,10 @@ impl Agent {
             },
             reservations: match wish.reservations {
                 true => Some(find(&self.client, RESERVATIONS)?),
+                false => None,
+            },
+            models: match wish.models {
+                true => Some(find(&self.client, MODELS)?),
                 false => None,
             },
             workloads: self.now.clone(),

@@ -1,6 +1,7 @@
 //! What there is to show at one moment: the answers of the API, from an agent or built from the view of a recording.
 
 use collector_core::api::incidents::{Explained, IncidentLine, Incidents};
+use collector_core::api::models::Models;
 use collector_core::api::problem::Problem;
 use collector_core::api::process::Processes;
 use collector_core::api::reservations::{Reservations, Viewer};
@@ -21,6 +22,8 @@ pub struct Wish {
     pub incident: Option<String>,
     /// What is reserved.
     pub reservations: bool,
+    /// Model servers.
+    pub models: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -42,6 +45,8 @@ pub struct Answers {
     pub incident: Option<(String, Result<Box<Incident>, String>)>,
     /// What is reserved, if it was wished for; why that is not known, if it is not.
     pub reservations: Option<Result<Reservations, String>>,
+    /// Model servers, in the same way.
+    pub models: Option<Result<Models, String>>,
     /// Where a recording is.
     pub played: Option<Played>,
 }
@@ -77,6 +82,7 @@ impl Answers {
             workload: wish.workload.as_ref().map(named),
             processes: None,
             incident: wish.incident.as_ref().map(explained),
+            models: wish.models.then(|| Ok(Models::of(view))),
             reservations: wish.reservations.then(|| Ok(Reservations::of(view, Viewer::All))),
             played: None,
         }

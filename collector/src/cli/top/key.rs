@@ -20,7 +20,7 @@ pub const HELP: &[(&str, &str)] = &[
     ("r", "reverse the order"),
     ("t", "tree: workloads below the cgroups that contain them"),
     ("z", "also slices and pods, which are sums of others, and idle workloads"),
-    ("i a l", "incidents; alerts that fire; reservations (leases), and who waits for room"),
+    ("i a m l", "incidents; alerts that fire; model servers; reservations (leases), and who waits for room"),
     ("e", "explain an incident: the chosen one, or the newest of the chosen workload, or the newest"),
     ("Space", "of a recording: pause, or go on"),
     ("← →  [ ]", "of a recording: one tick back or on; sixty"),
@@ -69,6 +69,7 @@ pub fn key(model: &mut Model, mut key: KeyEvent) -> Option<Request> {
         KeyCode::Char('i') => model.enter(Pane::Incidents),
         KeyCode::Char('a') => model.enter(Pane::Alerts),
         KeyCode::Char('l') => model.enter(Pane::Reservations),
+        KeyCode::Char('m') => model.enter(Pane::Models),
         KeyCode::Char('e') => explain(model),
         KeyCode::Enter => enter(model),
         KeyCode::Char(c) if model.open().pane == Pane::Table && table(model, c) => {}
@@ -135,8 +136,10 @@ fn typed(model: &mut Model, code: KeyCode) {
 }
 
 fn enter(model: &mut Model) {
-    if model.open().pane != Pane::Table {
-        return explain(model);
+    match model.open().pane {
+        Pane::Table => {}
+        Pane::Models => return model.served().into_iter().for_each(|name| model.enter(Pane::Workload(name))),
+        _ => return explain(model),
     }
     let rows = model.rows();
     let name = rows.get(model.place(&rows)).map(|row| row.name().to_owned());
@@ -170,7 +173,7 @@ pub fn mouse(model: &mut Model, mouse: MouseEvent) {
 }
 
 fn is_list(pane: &Pane) -> bool {
-    matches!(pane, Pane::Table | Pane::Incidents | Pane::Alerts | Pane::Reservations)
+    matches!(pane, Pane::Table | Pane::Incidents | Pane::Alerts | Pane::Reservations | Pane::Models)
 }
 
 /// The first click on a row chooses it, the second opens it.

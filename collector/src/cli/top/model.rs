@@ -1,6 +1,7 @@
 //! What the screen shows, and what an event changes about it. Pure: it reads no key, asks no agent and draws nothing.
 
 use collector_core::api::incidents::IncidentLine;
+use collector_core::api::models::Models;
 use collector_core::lease::Reservation;
 use ratatui::layout::{Position, Rect};
 
@@ -8,6 +9,7 @@ use super::answer::{Answers, Wish};
 use super::column::Column;
 use super::feed::{Kind, News, Silence};
 use super::row::{self, Order, Row};
+use crate::cli::models::table::rows;
 
 /// For how long it is said that the agent restarted, in nanoseconds of the agent's time.
 const FRESH: u64 = 15_000_000_000;
@@ -19,6 +21,8 @@ pub enum Pane {
     Incidents,
     Alerts,
     Reservations,
+    /// Model servers.
+    Models,
     /// One incident, explained.
     Incident(String),
     Help,
@@ -115,6 +119,16 @@ impl Model {
         found.map_or_else(Vec::new, |found| found.reservations.iter().chain(&found.waiting).collect())
     }
 
+    pub fn models(&self) -> Option<&Models> {
+        self.answers.as_deref()?.models.as_ref()?.as_ref().ok()
+    }
+
+    /// The workload of the chosen model server.
+    pub fn served(&self) -> Option<String> {
+        let rows = rows(self.models()?);
+        rows.get(self.open().at)?.server.workload.clone()
+    }
+
     pub fn incidents(&self) -> &[IncidentLine] {
         self.answers.as_deref().map_or(&[], |answers| &answers.incidents)
     }
@@ -126,6 +140,7 @@ impl Model {
             workload: find(|pane| if let Pane::Workload(name) = pane { Some(name) } else { None }),
             incident: find(|pane| if let Pane::Incident(id) = pane { Some(id) } else { None }),
             reservations: self.open().pane == Pane::Reservations,
+            models: self.open().pane == Pane::Models,
         }
     }
 
@@ -193,7 +208,7 @@ impl Model {
                 self.chosen = name;
                 at
             }
-            Pane::Incidents | Pane::Alerts | Pane::Reservations => at.min(shown.saturating_sub(1)),
+            Pane::Incidents | Pane::Alerts | Pane::Reservations | Pane::Models => at.min(shown.saturating_sub(1)),
             Pane::Workload(_) | Pane::Incident(_) | Pane::Help => at.min(shown.saturating_sub(height)),
         };
         self.open_mut().at = at;
@@ -228,6 +243,7 @@ impl Model {
         match &self.open().pane {
             Pane::Table => newest(self.chosen.as_deref()).or_else(|| newest(None)),
             Pane::Workload(name) => newest(Some(name)),
+            Pane::Models => newest(Some(&self.served()?)),
             Pane::Incidents => answers.incidents.get(self.open().at).map(|it| it.id.clone()),
             Pane::Alerts => answers.status.alerts.get(self.open().at)?.incident.clone(),
             Pane::Reservations | Pane::Incident(_) | Pane::Help => None,

@@ -19,7 +19,7 @@ type Fields = BTreeMap<String, (String, bool)>;
 /// What the page declares: interfaces, and names for a choice of words.
 fn declared() -> (BTreeMap<String, Fields>, BTreeMap<String, String>) {
     let read = |file: &str| fs::read_to_string(root().join("web/src").join(file)).unwrap();
-    let text = ["type.ts", "evidence.ts"].map(read).concat();
+    let text = ["type.ts", "evidence.ts", "served.ts"].map(read).concat();
     let (mut interfaces, mut choices) = (BTreeMap::<String, Fields>::new(), BTreeMap::new());
     let mut open = String::new();
     let is_other = |line: &str| line.is_empty() || line.starts_with("//") || line.starts_with("import type ");

@@ -5,6 +5,7 @@ mod host;
 mod list;
 mod paint;
 mod reservation;
+mod server;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -56,6 +57,7 @@ pub fn draw(frame: &mut Frame, model: &Model) -> Hits {
         Pane::Incidents => list::incidents(buffer, body, model),
         Pane::Alerts => list::alerts(buffer, body, model),
         Pane::Reservations => reservation::draw(buffer, body, model),
+        Pane::Models => server::draw(buffer, body, model),
         Pane::Workload(name) => scroll(buffer, body, model, workload::lines(model, name, width, height)),
         Pane::Incident(id) => scroll(buffer, body, model, explained(model, id, width)),
         Pane::Help => scroll(buffer, body, model, help(width)),
@@ -102,9 +104,10 @@ fn footer(model: &Model) -> Line {
         return Line::new(Paint::Bold, "filter: ").and(Paint::Plain, format!("{}_", model.order.filter));
     }
     let keys = match &model.open().pane {
-        Pane::Table => "Enter open  / filter  < > sort  i incidents  a alerts  l reservations  ? help",
+        Pane::Table => "Enter open  / filter  <> sort  i incidents  a alerts  m models  l leases  ? help",
         Pane::Workload(_) => "e explain its incident  Esc back  ? help",
         Pane::Incidents | Pane::Alerts => "Enter explain  Esc back  ? help",
+        Pane::Models => "Enter its workload  e explain its incident  Esc back  ? help",
         Pane::Reservations => "↑ ↓ choose  Esc back  ? help",
         Pane::Incident(_) | Pane::Help => "↑ ↓ scroll  Esc back",
     };
