@@ -35,6 +35,7 @@ pub mod receiver;
 pub mod record;
 pub mod require;
 pub mod scratch;
+pub mod serve;
 pub mod shown;
 pub mod soak;
 pub mod stage;

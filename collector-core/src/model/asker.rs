@@ -167,7 +167,7 @@ impl Asker {
                 Some(_) => "it said nothing that can be understood",
             };
             self.round.settle(State::Failed, why);
-            if self.kind.is_none() {
+            if self.kind.is_none() && self.learnt.lacks.is_empty() {
                 let again = self.round.now.saturating_add(UNKNOWN_NS);
                 self.learnt.lacks = Get::ALL.into_iter().map(|get| (get, again)).collect();
             }
@@ -176,7 +176,9 @@ impl Asker {
         models.iter_mut().for_each(|model| self.complete(model));
         if matches!(self.round.state, State::Failed | State::Silent) && !self.given {
             // Another server may listen there now.
-            self.kind = None;
+            if self.kind.take().is_some() {
+                self.learnt.lacks.clear();
+            }
         }
         let why = self.round.why.take().map(|why| cut(&why));
         Answer { state: self.round.state, why, took, memory: None, models }
