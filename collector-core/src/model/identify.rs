@@ -1,7 +1,7 @@
 //! Which model server a process is, from its name and its command line; both are text of whoever started it. Knows neither sockets nor what
 //! a server answers.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 use std::sync::Arc;
 
 use super::name;
@@ -217,7 +217,7 @@ mod tests {
             ("llama-server --models-dir /models", Kind::LlamaRouter, 8080, ""),
             ("llama-server --model /b/sha256-x --port 43210 --host 127.0.0.1 --alias y", Kind::LlamaCpp, 43210, "y"),
             ("llama serve -hf ggml-org/x-GGUF", Kind::LlamaCpp, 8080, "x-GGUF"),
-            ("/venv/bin/python3 /home/a/llama-server -m x.gguf --port 9", Kind::LlamaCpp, 9, "x.gguf"),
+            ("/venv/bin/python3 /opt/llama-server -m x.gguf --port 9", Kind::LlamaCpp, 9, "x.gguf"),
             ("/usr/bin/python3 /usr/local/bin/vllm serve meta/L-8B --port=8001", Kind::Vllm, 8001, "L-8B"),
             ("python3 -m vllm.entrypoints.openai.api_server --model meta/L-8B", Kind::Vllm, 8000, "L-8B"),
             ("vllm serve meta/L-8B --served-model-name chat other", Kind::Vllm, 8000, "chat"),

@@ -23,6 +23,7 @@ mod page;
 mod purity;
 mod python;
 mod rule;
+mod serve;
 mod ship;
 mod sink;
 mod statistic;

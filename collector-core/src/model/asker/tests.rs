@@ -1,8 +1,12 @@
+use std::sync::Arc;
+
+use super::round::WHY;
 use super::*;
 use crate::model::identify::{Process, identify};
 use crate::statistic::model::Stage;
 use crate::statistic::model::Statistic::{
-    Asleep, GpuBytes, KvUsed, OffloadBytes, PinnedBytes, Requests, RequestsWaiting,
+    self, Asleep, GpuBytes, KvTokens, KvUsed, OffloadBytes, PinnedBytes, PromptCacheBytes, PromptTokens, Requests,
+    RequestsRunning, RequestsWaiting, Slots, WeightBytes,
 };
 
 /// A server: what it answers to each path. Everything else is 404.

@@ -1,31 +1,25 @@
 //! [`Asker`]: one server over all rounds. It decides what to ask next, and makes an [`Answer`] of what came. It never asks what would change
 //! the server: see [`super::rest`]. Knows neither sockets nor time: both are given.
 
-use std::sync::Arc;
+mod learnt;
+mod llama;
+mod round;
 
 use super::get::Get;
 use super::identify::Found;
-use super::json::{llama, ollama, sglang, tgi};
+use super::json::{self, ollama, sglang, tgi};
 use super::rest::{Rest, Work};
-use super::setting::{PromptCache, Settings};
-use super::{name, table};
-use crate::statistic::model::Statistic::{
-    self, Asleep, DecodeSteps, GeneratedTokens, KvTokens, KvUsed, OffloadBytes, PromptCacheBytes, PromptTokens,
-    RequestsRunning, RequestsWaiting, Slots, WeightBytes,
-};
-use crate::statistic::model::{Answer, Kind, MODELS, Model, State, Values};
-use crate::statistic::{Kind as Nature, Statistic as _};
-use crate::text;
+use super::setting::Settings;
+use super::table;
+use crate::statistic::model::Statistic::Asleep;
+use crate::statistic::model::{Answer, Kind, MODELS, Model, State};
+use learnt::Learnt;
+use round::{Round, cut};
 
 /// How long what a server does not answer is not asked again, in nanoseconds.
 const AGAIN_NS: u64 = 600_000_000_000;
 /// How long a server that nobody knows is left alone.
 const UNKNOWN_NS: u64 = 60_000_000_000;
-/// The longest reason, in bytes.
-const WHY: usize = 200;
-/// From this build on, llama-server keeps a prompt cache of this size if its command line does not say another.
-const CACHE_BUILD: u64 = 7000;
-const CACHE_BYTES: u64 = 8192 << 20;
 
 /// Asks one server, round after round: [`begin`](Asker::begin), then [`next`](Asker::next) until it is `None`, each followed by
 /// [`got`](Asker::got) or [`failed`](Asker::failed), then [`finish`](Asker::finish).
@@ -39,36 +33,6 @@ pub struct Asker {
     rest: Rest,
     learnt: Learnt,
     round: Round,
-}
-
-/// What does not change from round to round.
-#[derive(Clone, Debug, Default)]
-struct Learnt {
-    /// Name of its model.
-    name: Option<Arc<str>>,
-    /// Bytes of its weights, as it says.
-    weights: Option<u64>,
-    slots: Option<u64>,
-    build: Option<u64>,
-    /// What it does not answer, and from when it is asked again.
-    lacks: Vec<(Get, u64)>,
-    /// What it told last, for the time in which it is not asked.
-    last: Option<Model>,
-    /// Edges of buckets that came before, to be shared.
-    edges: Vec<Arc<[u64]>>,
-}
-
-#[derive(Clone, Debug)]
-struct Round {
-    now: u64,
-    /// Last first.
-    todo: Vec<Get>,
-    asked: Option<Get>,
-    state: State,
-    /// An answer decided the state.
-    decided: bool,
-    why: Option<String>,
-    models: Vec<Model>,
 }
 
 impl Asker {
@@ -208,9 +172,7 @@ impl Asker {
             (Get::Metrics, 404 | 501) => {
                 self.lack(get);
                 let why = match kind {
-                    Kind::LlamaCpp => {
-                        "it was started without --metrics: tokens, times and waiting requests are not known".to_owned()
-                    }
+                    Kind::LlamaCpp => llama::NO_METRICS.to_owned(),
                     kind => format!("{} does not answer GET {} ({status})", kind.title(), get.path()),
                 };
                 match self.round.decided {
@@ -248,16 +210,16 @@ impl Asker {
             Get::Metrics => self.metrics(kind, body),
             Get::Slots => {
                 if let Some(model) = self.round.models.first_mut()
-                    && llama::slots(body, self.settings.shared, &mut model.values).is_none()
+                    && json::llama::slots(body, self.settings.shared, &mut model.values).is_none()
                 {
                     self.lack(get);
                 }
             }
-            Get::Models if kind == Some(Kind::LlamaRouter) => match llama::loaded(body) {
+            Get::Models if kind == Some(Kind::LlamaRouter) => match json::llama::loaded(body) {
                 Some((models, count)) => self.told(models, count),
                 None => self.settle(State::Failed, "it answered no list of models"),
             },
-            Get::Models => match llama::weights(body) {
+            Get::Models => match json::llama::weights(body) {
                 Some(bytes) => self.learnt.weights = Some(bytes),
                 None => self.lack(get),
             },
@@ -307,51 +269,6 @@ impl Asker {
         Model { name: self.learnt.name.clone().unwrap_or_default(), ..Model::default() }
     }
 
-    fn props(&mut self, kind: Option<Kind>, body: &[u8]) {
-        let Some(props) = llama::props(body) else {
-            if kind.is_some() {
-                self.settle(State::Failed, "it does not answer as llama-server does");
-            }
-            return;
-        };
-        if props.router {
-            self.recognise(Kind::LlamaRouter);
-            self.round.todo.push(Get::Models);
-            return;
-        }
-        self.recognise(Kind::LlamaCpp);
-        self.learnt.name = props.model.as_deref().map(name::base).or(self.learnt.name.take());
-        (self.learnt.slots, self.learnt.build) = (props.slots, props.build);
-        let asleep = props.asleep.unwrap_or(false);
-        let asks = self.rest.round(self.round.now, asleep);
-        if asleep || !asks {
-            let state = if asleep { State::Asleep } else { State::Up };
-            self.round.decide(state);
-            if !asleep {
-                self.round.why =
-                    Some("it is idle and may fall asleep, which asking it for numbers would delay".to_owned());
-            }
-            let mut model = self.model();
-            model.values = self.learnt.last.as_ref().map(|last| kept(&last.values, asleep)).unwrap_or_default();
-            self.round.models = vec![model];
-            return;
-        }
-        self.round.decide(State::Up);
-        self.round.models = vec![self.model()];
-        let wanted = [
-            (Get::Models, self.learnt.weights.is_none()),
-            // To ask it of who fell asleep just now would wake it.
-            (Get::Slots, props.slots_shown != Some(false) && !self.rest.sleeps()),
-            (Get::Metrics, props.metrics != Some(false)),
-        ];
-        self.round.todo =
-            wanted.into_iter().filter(|(get, wanted)| *wanted && !self.lacks(*get)).map(|(get, _)| get).collect();
-        if props.metrics == Some(false) || self.lacks(Get::Metrics) {
-            self.round.why =
-                Some("it was started without --metrics: tokens, times and waiting requests are not known".to_owned());
-        }
-    }
-
     fn metrics(&mut self, kind: Option<Kind>, body: &[u8]) {
         let Some(kind) = kind.or_else(|| table::recognise(body)) else { return };
         self.recognised_by_metrics(kind);
@@ -399,99 +316,6 @@ impl Asker {
             }
             _ => {}
         }
-    }
-
-    /// Adds what was learnt and what its command line says, and shares edges.
-    fn complete(&mut self, model: &mut Model) {
-        let mut absent = |statistic: Statistic, value: Option<u64>| {
-            if model.values.get(statistic).is_none() {
-                model.values.put(statistic, value);
-            }
-        };
-        absent(OffloadBytes, self.settings.offload);
-        if self.kind != Some(Kind::LlamaRouter) {
-            absent(Slots, self.learnt.slots.or(self.settings.slots));
-            absent(WeightBytes, self.learnt.weights);
-        }
-        if self.kind == Some(Kind::LlamaCpp) {
-            absent(PromptCacheBytes, self.prompt_cache());
-            if self.rest.sleeps() {
-                absent(Asleep, Some(u64::from(self.round.state == State::Asleep)));
-            }
-        }
-        if model.name.is_empty()
-            && matches!(self.kind, Some(Kind::Tgi | Kind::Tei))
-            && let Some(name) = &self.learnt.name
-        {
-            model.name = name.clone();
-        }
-        for latency in &mut model.latency {
-            let edges = &mut self.learnt.edges;
-            match edges.iter().find(|edges| **edges == latency.edges) {
-                Some(known) => latency.edges = known.clone(),
-                None => {
-                    // Servers have a few sets of edges; one that has others each time is not followed.
-                    edges.truncate(7);
-                    edges.insert(0, latency.edges.clone());
-                }
-            }
-        }
-    }
-
-    fn prompt_cache(&self) -> Option<u64> {
-        match self.settings.prompt_cache? {
-            PromptCache::Bytes(bytes) => Some(bytes),
-            PromptCache::Default => self.learnt.build.filter(|build| *build >= CACHE_BUILD).map(|_| CACHE_BYTES),
-            PromptCache::Unlimited => None,
-        }
-    }
-}
-
-impl Round {
-    fn new(now: u64) -> Round {
-        Round {
-            now,
-            todo: Vec::new(),
-            asked: None,
-            state: State::Failed,
-            decided: false,
-            why: None,
-            models: Vec::new(),
-        }
-    }
-
-    fn decide(&mut self, state: State) {
-        (self.state, self.decided) = (state, true);
-    }
-
-    fn settle(&mut self, state: State, why: &str) {
-        self.decide(state);
-        self.why = Some(why.to_owned());
-    }
-}
-
-/// What still holds of what a server told before: counters do not fall, and who sleeps does not work.
-fn kept(values: &Values, asleep: bool) -> Values {
-    let stays = |statistic: Statistic| statistic.kind() == Nature::Counter || [Slots, KvTokens].contains(&statistic);
-    let mut kept: Values = values.iter().filter(|(statistic, _)| stays(*statistic)).collect();
-    if asleep {
-        [RequestsRunning, RequestsWaiting].into_iter().for_each(|none| kept.set(none, 0));
-        kept.put(KvUsed, None);
-    }
-    kept
-}
-
-/// For people: at most [`WHY`] bytes, all of which can be shown.
-fn cut(why: &str) -> Arc<str> {
-    let why = text::shown(&why[..why.floor_char_boundary(WHY)]);
-    why[..why.floor_char_boundary(WHY)].into()
-}
-
-impl Work {
-    fn of(values: &Values) -> Work {
-        let busy = |statistic| values.get(statistic).is_some_and(|number| number > 0);
-        let moved = [DecodeSteps, PromptTokens, GeneratedTokens].map(|statistic| values.get(statistic).unwrap_or(0));
-        Work { busy: busy(RequestsRunning) || busy(RequestsWaiting), moved }
     }
 }
 
