@@ -73,7 +73,7 @@ fn kept(values: &Values, asleep: bool) -> Values {
 }
 
 impl Work {
-    fn of(values: &Values) -> Work {
+    pub(super) fn of(values: &Values) -> Work {
         let busy = |statistic| values.get(statistic).is_some_and(|number| number > 0);
         let moved = [DecodeSteps, PromptTokens, GeneratedTokens].map(|statistic| values.get(statistic).unwrap_or(0));
         Work { busy: busy(RequestsRunning) || busy(RequestsWaiting), moved }
