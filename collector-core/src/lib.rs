@@ -17,6 +17,7 @@ pub mod digest;
 pub mod engine;
 pub mod identity;
 pub mod incident;
+pub mod latency;
 pub mod learn;
 pub mod lease;
 pub mod level;

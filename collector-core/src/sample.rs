@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::alert::Alert;
 use crate::cgroup::Id;
 use crate::identity::Names;
+use crate::latency;
 use crate::lease;
 use crate::level;
 use crate::pressure;
@@ -86,6 +87,8 @@ macro_rules! readings {
             Lease(lease::Kept),
             /// Other limits of the level, while the agent runs.
             Level(level::Limits),
+            /// From when on the latency of model servers is worse. It comes after the start, and while the agent runs.
+            Latency(latency::Limits),
         }
 
         impl Reading {
@@ -98,7 +101,8 @@ macro_rules! readings {
                     Reading::Name(_) | Reading::Statistics(_) | Reading::Usage(_) => Origin::Cgroup,
                     Reading::Start(_) | Reading::Tick | Reading::Process(_) | Reading::Source(_) => Origin::Agent,
                     Reading::Delivery(_) | Reading::Endpoint(_) | Reading::Restored(_) => Origin::Agent,
-                    Reading::Request(_) | Reading::Lease(_) | Reading::Level(_) => Origin::Agent,
+                    Reading::Request(_) | Reading::Lease(_) => Origin::Agent,
+                    Reading::Level(_) | Reading::Latency(_) => Origin::Agent,
                     Reading::Host(_) | Reading::Disk(_) | Reading::Filesystem(_) => Origin::Host,
                     Reading::Network(_) | Reading::Pressure(_) => Origin::Host,
                     Reading::Gpu(_) => Origin::Gpu,

@@ -12,6 +12,7 @@ mod kill;
 #[cfg(test)]
 mod known;
 mod kswapd;
+mod latency;
 mod leak;
 mod lease;
 mod level;
@@ -60,6 +61,8 @@ pub struct Engine {
     level: level::Fold,
     /// What workloads hold over time.
     leaks: leak::Leaks,
+    /// Latencies of model servers over time.
+    latency: latency::Fold,
 }
 
 /// What a signal's fold may change.
@@ -152,7 +155,7 @@ macro_rules! fold {
                 if matches!(reading, Reading::Start(_)) && self.view.build.is_some() {
                     self.restart(time);
                 }
-                let Engine { view, held, victims, senders, level, leaks, .. } = self;
+                let Engine { view, held, victims, senders, level, leaks, latency, .. } = self;
                 // Copies only while a reader still holds the previous state.
                 let view = Arc::make_mut(view);
                 view.observe(time, reading);
@@ -203,7 +206,10 @@ macro_rules! fold {
                         host.network.fold(time, reading, workloads, coverage);
                     }
                     Reading::Gpu(reading) => view.gpus.fold(time, reading, &mut view.coverage),
-                    Reading::Model(reading) => view.models.fold(time, reading, &mut view.coverage),
+                    Reading::Model(reading) => {
+                        view.models.fold(time, reading, &mut view.coverage);
+                        latency.fold(&mut view.models, time, reading);
+                    }
                     Reading::Contention(reading) => {
                         if let Some(workload) = view.workloads.name(reading.cgroup) {
                             view.slow.fold(&workload, reading);
@@ -228,6 +234,7 @@ macro_rules! fold {
                         start::count(view, None, &outcomes);
                     }
                     Reading::Level(limits) => view.level.limit(limits),
+                    Reading::Latency(limits) => latency.limit(limits, &mut view.models),
                     // Handled with the alerts.
                     Reading::Restored(_) => {}
                 }

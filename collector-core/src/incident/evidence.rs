@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::gpu::LostGpu;
 use super::history::History;
+use super::latency::Slowdown;
 use super::slow::Slow;
 use super::starved::Starved;
 use crate::count::sum;
@@ -61,6 +62,9 @@ pub struct Evidence {
     pub storm: Option<Storm>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<LostGpu>,
+    /// What of a model server is slower than usual.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Slowdown>,
     /// Why something is slow: facts of the last minute beside what was usual.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slow: Option<Slow>,

@@ -6,6 +6,7 @@ mod document;
 mod evidence;
 mod gpu;
 mod history;
+mod latency;
 mod line;
 pub mod page;
 pub mod ran_out;
@@ -22,6 +23,7 @@ pub use document::document;
 pub use evidence::{Change, Consumer, Evidence, Figures, Held, Host, Limit, Source, Storm, Task, Victim, What};
 pub use gpu::{Holder, LostGpu};
 pub use history::{History, Lines};
+pub use latency::{Slowdown, Slower, duration};
 pub use slow::{Neighbour, Pair, Slow};
 pub use starved::{Starved, StarvedGpu};
 

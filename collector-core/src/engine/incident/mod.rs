@@ -5,6 +5,7 @@ mod consumer;
 mod evidence;
 mod gpu;
 mod killed;
+mod latency;
 mod limit;
 mod oom;
 pub(crate) mod slow;
@@ -37,6 +38,7 @@ pub struct Incidents {
     /// Jobs on GPUs, and those that use them less than usual.
     starved: super::starved::Fold,
     low: Vec<starved::Low>,
+    slowdowns: latency::Slowdowns,
 }
 
 /// An incident that is not complete.
@@ -61,6 +63,9 @@ pub(super) fn fold(
         killed::further(incidents, view, time, sent);
     }
     let mut reported = begin(incidents, view, time, facts);
+    if let Reading::Model(reading) = reading {
+        reported.extend(latency::answered(incidents, view, time, reading));
+    }
     if let Reading::Gpu(reading) = reading {
         gpu::changed(view, time, reading);
         incidents.starved.see(view, time, reading);
@@ -74,6 +79,7 @@ pub(super) fn fold(
         }
         reported.extend(storm::ended(incidents, view, time));
         reported.extend(starved::tick(incidents, view, time));
+        reported.extend(latency::tick(incidents, view, time));
         let fact = |kind| matches!(kind, Kind::Oom | Kind::GpuLost | Kind::Killed);
         let done = |open: &Open| fact(open.incident.kind) && time.saturating_sub(open.last) >= APART_NS;
         reported.extend(complete(incidents, view, done));
@@ -133,7 +139,8 @@ fn close(view: &View, open: Open) -> Incident {
         Kind::MemoryPressure | Kind::IoPressure => storm::complete(view, &mut incident, last),
         Kind::GpuLost => gpu::complete(view, &mut incident),
         Kind::Killed => killed::complete(view, &mut incident),
-        Kind::Latency | Kind::GpuStarved => {}
+        Kind::Latency => latency::complete(view, &mut incident),
+        Kind::GpuStarved => {}
     }
     explain(&mut incident);
     if incident.cause.rule == cause::NOT_KNOWN && before.cause.rule != cause::NOT_KNOWN && is_over(view, &before) {
@@ -150,7 +157,7 @@ fn explain(incident: &mut Incident) {
         Kind::MemoryPressure | Kind::IoPressure => storm::title(incident),
         Kind::GpuLost => gpu::title(incident),
         Kind::Killed => killed::title(incident),
-        Kind::Latency => slow::title(incident),
+        Kind::Latency => latency::title(incident),
         Kind::GpuStarved => starved::title(incident),
     };
 }
@@ -158,7 +165,7 @@ fn explain(incident: &mut Incident) {
 /// Whether there was less to read the second time: pressure is complete when it is over, and the affected workload may have
 /// ended meanwhile.
 fn is_over(view: &View, incident: &Incident) -> bool {
-    if matches!(incident.kind, Kind::MemoryPressure | Kind::IoPressure) {
+    if matches!(incident.kind, Kind::MemoryPressure | Kind::IoPressure | Kind::Latency) {
         return true;
     }
     let workload = incident.labels.get("workload").map(|name| view.workloads.find(name));

@@ -3,6 +3,7 @@
 mod memory;
 mod minute;
 mod served;
+mod standing;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use crate::view::workload::{Workload, Workloads};
 pub use memory::Held;
 pub use minute::{Minute, Span};
 pub use served::Served;
+pub use standing::{Line, Load, Standing};
 
 /// At most this many servers are kept. More are counted as lost, stage `model`.
 pub const SERVERS: usize = 256;

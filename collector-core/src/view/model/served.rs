@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::minute::Minute;
+use super::standing::Standing;
 use crate::statistic::Statistic as _;
 use crate::statistic::model::Statistic::{
     self, DecodeSteps, GenerateTime, GeneratedTokens, KvUsed, OffloadHits, OffloadLoaded, OffloadStored, PromptTime,
@@ -22,6 +23,8 @@ pub struct Served {
     pub latency: Arc<[Latency]>,
     /// Its last minute.
     pub minute: Minute,
+    /// How its latency compares with its own of the last hours.
+    pub standing: Standing,
     /// When it last moved, or had nothing to do, in nanoseconds since the Unix epoch.
     moved: u64,
     /// When it was last told.
