@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn durations_have_three_digits_and_names_say_what_was_timed() {
         let texts = [250.0, 12.34, 2.104, 0.35, 0.0354, 0.00421, 0.000_35].map(duration);
-        assert_eq!(texts, ["4 min", "12 s", "2.1 s", "350 ms", "35.4 ms", "4.21 ms", "350 µs"]);
+        assert_eq!(texts, ["4 min", "12 s", "2.10 s", "350 ms", "35.4 ms", "4.21 ms", "350 µs"]);
         let slower = |timed, quantile| Slower { timed, quantile, now_seconds: 3.0, usual_seconds: 2.0, windows: 20 };
         assert_eq!(slower(Timed::FirstToken, Quantile::P95).what(), "time to first token p95");
         assert_eq!(slower(Timed::BetweenTokens, Quantile::Mean).what(), "mean time between tokens");
