@@ -2,7 +2,7 @@
 //! and derived values from. Reads the files that the configuration names, and looks up users; changes nothing.
 
 use anyhow::Result;
-use collector_core::{lease, level};
+use collector_core::{latency, lease, level};
 
 use crate::config::contradiction::{contradictions, host_memory};
 use crate::config::load::Effective;
@@ -16,6 +16,7 @@ use crate::source::model::wanted::Settings as Models;
 pub struct Review {
     pub targets: Vec<Target>,
     pub level: level::Limits,
+    pub latency: latency::Limits,
     pub leases: lease::Limits,
     /// Which model servers are asked, and how often.
     pub models: Models,
@@ -47,6 +48,7 @@ impl Review {
         Ok(Review {
             targets,
             level: config.level.limits(),
+            latency: config.latency.limits(),
             leases: config.admission.limits(config.guard.starts),
             models,
             high,

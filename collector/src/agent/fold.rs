@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use collector_core::engine::Engine;
 use collector_core::lease::{Answer, Asked, Body, Change, Kept, Limits, Step};
+use collector_core::latency;
 use collector_core::level;
 use collector_core::outcome::Outcome;
 use collector_core::rule::Rules;
@@ -175,6 +176,11 @@ impl Fold {
         let time = clock::unix_ns();
         let readings = [Reading::Level(level), Reading::Lease(Kept::Limits(leases))];
         readings.into_iter().for_each(|reading| self.apply(Sample { time, reading }));
+    }
+
+    /// From when on the latency of a model server is worse, from now on.
+    pub fn compare(&mut self, limits: latency::Limits) {
+        self.apply(Sample { time: clock::unix_ns(), reading: Reading::Latency(limits) });
     }
 
     /// Goes on with other rules; what they no longer have resolves.

@@ -20,7 +20,7 @@ use crate::source::model::wanted::Wanted;
 /// by others than the agent; and the profile, whose settings are compared one by one.
 const LIVE: [&str; 6] = ["log.level", "profile", "need.memory", "need.reserved", "models.interval", "models.exclude"];
 /// Sections of which the same is true.
-const LIVE_SECTIONS: [&str; 3] = ["level", "admission", "guard"];
+const LIVE_SECTIONS: [&str; 4] = ["level", "latency", "admission", "guard"];
 
 /// What was read.
 pub struct Renewed {
@@ -90,15 +90,16 @@ impl Reload {
                 if !restart.is_empty() {
                     tracing::warn!("changed, but needs a restart of the agent: {}", restart.join(", "));
                 }
-                let Review { targets, level, leases, high, models, .. } = review;
+                let Review { targets, level, latency, leases, high, models, .. } = review;
                 self.models.set(models);
                 self.intake.allow(high);
                 fold.limit(level, leases);
+                fold.compare(latency);
                 fold.replace_rules(effective.rules.clone());
                 fold.renew(targets);
                 tracing::info!(
-                    "the configuration was read again: rules, receivers, model servers, limits of [level], [admission] and [guard], \
-                     and the level of the log apply now"
+                    "the configuration was read again: rules, receivers, model servers, limits of [level], [latency], [admission] and \
+                     [guard], and the level of the log apply now"
                 );
             }
             Err(why) => tracing::error!("SIGHUP: the configuration stays as it was: {why}"),

@@ -163,6 +163,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let mut round = Round::open(config, kernel, started, losses, &kept_leases.followed, &watched, &models)?;
     let mut fold = Fold::new(engine, recorder, outbox, history, publisher, kept_leases).watching(&watched);
     round.begin(&mut |sample| fold.apply(sample));
+    fold.compare(config.latency.limits());
     fold.resume(leases, past);
     // If the journal is slow, the fold loop receives them later.
     if let Ok(past) = restored.try_recv() {

@@ -5,7 +5,8 @@ use collector_core::amount::{bytes, percent};
 use collector_core::rule::{Change, Condition, Rule, Rules, Side, Threshold};
 
 use super::load::Effective;
-use super::section::{Config, Levels};
+use super::level::Levels;
+use super::section::Config;
 use super::setting;
 
 /// What pools need besides their own size.

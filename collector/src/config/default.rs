@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::admission::Admission;
+use super::latency::Latency;
+use super::level::Levels;
 use super::section::{
-    Config, Disk, Fault, Filesystem, Gpu, Guard, History, Journal, Kernel, Levels, Log, Metrics, ModelFile, Models,
+    Config, Disk, Fault, Filesystem, Gpu, Guard, History, Journal, Kernel, Log, Metrics, ModelFile, Models,
     Need, Network, Pressure, Sinks, Transfer, Workload,
 };
 use super::starved::Starved;
@@ -121,6 +123,7 @@ impl Default for Config {
             },
             transfer: Transfer { enabled: false, scan: Duration::from_secs(2) },
             models: Models { enabled: true, interval: Duration::from_secs(5), exclude: Vec::new() },
+            latency: Latency::default(),
             level: Levels {
                 memory_limit: 0.9,
                 cpu_limit: 1.0,

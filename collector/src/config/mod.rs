@@ -13,6 +13,8 @@ mod environment;
 pub mod error;
 pub mod file;
 pub mod kind;
+mod latency;
+mod level;
 pub mod load;
 pub mod model_server;
 pub mod pool;

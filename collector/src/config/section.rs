@@ -4,21 +4,20 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use collector_core::level;
 use collector_core::metric::row::Level;
 use collector_core::need::known::Model;
-use collector_core::pattern::Patterns;
 use collector_core::rule::raw::Raw;
 use collector_core::tier::Limits;
 
 use super::admission::Admission;
 use super::entry::Entry;
+use super::latency::Latency;
+use super::level::Levels;
 use super::model_server::ModelServer;
 use super::pool::Pool;
 use super::sink::{FileSink, Sink};
 use super::starved::Starved;
 use super::table::store::ModelStore;
-use super::target::Wanted;
 use crate::exposition::Cap;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +73,8 @@ pub struct Config {
     pub transfer: Transfer,
     /// `[models]`
     pub models: Models,
+    /// `[latency]`
+    pub latency: Latency,
     /// `[level]`
     pub level: Levels,
     /// `[admission]`
@@ -279,39 +280,6 @@ pub struct Models {
     pub interval: Duration,
     /// Names of servers and paths of cgroups to leave out; `*` matches any text.
     pub exclude: Vec<String>,
-}
-
-/// `[level]`: the shares, 0 to 1, that the host may use.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(test, derive(serde::Serialize))]
-pub struct Levels {
-    pub memory_limit: f64,
-    /// Of all CPU time.
-    pub cpu_limit: f64,
-    /// Of each of `filesystems`.
-    pub filesystem_limit: f64,
-    /// Of each GPU's memory.
-    pub gpu_limit: f64,
-    /// Mount points that count.
-    pub filesystems: Vec<String>,
-    /// Workloads that hold GPU memory on purpose.
-    pub model_servers: Vec<String>,
-    /// `[[level.target]]`
-    pub target: Vec<Entry<Wanted>>,
-}
-
-impl Levels {
-    pub fn limits(&self) -> level::Limits {
-        level::Limits {
-            memory: self.memory_limit,
-            cpu: self.cpu_limit,
-            filesystem: self.filesystem_limit,
-            gpu: self.gpu_limit,
-            filesystems: self.filesystems.iter().map(|name| name.as_str().into()).collect(),
-            model_servers: Patterns::new(&self.model_servers),
-            targets: self.target.iter().map(|entry| entry.value.target()).collect(),
-        }
-    }
 }
 
 /// `[need]`: what this host's own service needs, as declared.

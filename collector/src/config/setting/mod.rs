@@ -4,6 +4,7 @@ mod admission;
 mod gpu;
 mod guard;
 mod history;
+mod latency;
 mod level;
 mod model;
 mod model_file;
@@ -302,6 +303,13 @@ pub const SETTINGS: &[Setting] = &[
     model::ENABLED,
     model::INTERVAL,
     model::EXCLUDE,
+    latency::ENABLED,
+    latency::WORSE,
+    latency::WINDOW,
+    latency::BASELINE,
+    latency::LEARN,
+    latency::REQUESTS,
+    latency::ACCEPT,
     level::MEMORY_LIMIT,
     level::CPU_LIMIT,
     level::FILESYSTEM_LIMIT,
