@@ -12,6 +12,7 @@ mod incident;
 mod kill;
 mod learn;
 mod level;
+mod model;
 mod need;
 mod series;
 mod served;

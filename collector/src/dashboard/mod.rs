@@ -23,11 +23,12 @@ const WIDTH: usize = 8;
 pub type Page = (&'static str, fn() -> String);
 
 /// Each dashboard of the layout.
-pub const PAGES: [Page; 5] = [
+pub const PAGES: [Page; 6] = [
     ("deploy/grafana/headroom-overview.json", || document("overview")),
     ("deploy/grafana/headroom-host.json", || document("host")),
     ("deploy/grafana/headroom-workloads.json", || document("workloads")),
     ("deploy/grafana/headroom-gpus.json", || document("gpus")),
+    ("deploy/grafana/headroom-models.json", || document("models")),
     ("deploy/grafana/headroom-agent.json", || document("agent")),
 ];
 
@@ -55,6 +56,11 @@ fn variables(names: &[String]) -> Value {
     for name in names {
         list.push(match name.as_str() {
             "gpu" => of("gpu", "GPU", "label_values(headroom_gpu_info{instance=~\"$instance\"}, gpu)"),
+            "server" => of(
+                "server",
+                "Model server",
+                "label_values(headroom_model_server_info{instance=~\"$instance\"}, server)",
+            ),
             _ => of("workload", "Workload", "label_values(headroom_workload_info{instance=~\"$instance\"}, workload)"),
         });
     }

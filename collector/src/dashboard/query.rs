@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use collector_core::metric::row::{Kind, Metric, WORKLOAD};
 
 /// Variables that limit a query: the label, and the matcher.
-const CHOSEN: [(&str, &str); 2] = [("workload", "workload=~\"$workload\""), ("gpu", "gpu=~\"$gpu\"")];
+const CHOSEN: [(&str, &str); 3] =
+    [("workload", "workload=~\"$workload\""), ("gpu", "gpu=~\"$gpu\""), ("server", "server=~\"$server\"")];
 const INSTANCE: &str = "instance=~\"$instance\"";
 
 /// A query and its legend.
