@@ -34,7 +34,7 @@ fn fired(answer: impl Fn(u64) -> Option<Answer>) -> BTreeSet<String> {
             {
                 assert_eq!((&*alert.labels["server"], &*alert.labels["workload"]), ("vllm:8000", "vllm.service"));
                 assert!(!alert.summary.contains(['{', '}']), "{}", alert.summary);
-                fired.insert(alert.alert);
+                fired.insert(alert.alert.to_string());
             }
         }
     };

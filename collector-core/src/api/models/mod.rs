@@ -11,6 +11,9 @@ use crate::statistic::model::{Kind, Latency, Stage, State};
 use crate::view::View;
 use crate::view::model::{Served, Span, Told};
 
+#[cfg(test)]
+mod tests;
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Models {
     /// Time in nanoseconds since the Unix epoch.
