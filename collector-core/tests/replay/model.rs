@@ -12,6 +12,7 @@ use collector_core::sample::{Reading, Sample};
 use collector_core::signal::cgroup;
 use collector_core::statistic::model::Statistic::{self, *};
 use collector_core::statistic::model::{self, Answer, Kind, Memory, Model, Server, State};
+use collector_core::statistic::model_file::{self, File, How, Process, Tier};
 
 const SECOND: u64 = 1_000_000_000;
 const MIB: u64 = 1 << 20;
@@ -24,6 +25,19 @@ const EVERY: u64 = 5;
 
 /// The alerts about model servers that fire, or did, when one answers like this: by the seconds since the first answer.
 fn fired(answer: impl Fn(u64) -> Option<Answer>) -> BTreeSet<String> {
+    let server = Arc::new(Server {
+        name: "vllm:8000".into(),
+        kind: Some(Kind::Vllm),
+        url: "http://127.0.0.1:8000".into(),
+        pid: Some(4711),
+        cgroup: Some(ID),
+        workload: None,
+        parent: None,
+    });
+    fired_at(|second| Reading::Model(model::Reading { server: server.clone(), answer: answer(second) }))
+}
+
+fn fired_at(reading: impl Fn(u64) -> Reading) -> BTreeSet<String> {
     let mut engine = Engine::with(Arc::new(Rules::new(&[]).unwrap()));
     let mut fired = BTreeSet::new();
     let mut apply = |second: u64, reading| {
@@ -40,18 +54,9 @@ fn fired(answer: impl Fn(u64) -> Option<Answer>) -> BTreeSet<String> {
     };
     apply(0, Reading::Start(serde_json::from_str(START).unwrap()));
     apply(0, Reading::Cgroup(cgroup::Reading::Born { id: ID, path: "/system.slice/vllm.service".into() }));
-    let server = Arc::new(Server {
-        name: "vllm:8000".into(),
-        kind: Some(Kind::Vllm),
-        url: "http://127.0.0.1:8000".into(),
-        pid: Some(4711),
-        cgroup: Some(ID),
-        workload: None,
-        parent: None,
-    });
     for second in 0..WATCHED {
         if second % EVERY == 0 {
-            apply(second, Reading::Model(model::Reading { server: server.clone(), answer: answer(second) }));
+            apply(second, reading(second));
         }
         apply(second, Reading::Tick);
     }
@@ -172,4 +177,29 @@ fn more_host_memory_for_the_cache_than_configured_fires() {
         up(&[]).map(|answer| Answer { memory: Some(memory), ..answer })
     };
     assert_eq!(fired(other), BTreeSet::new());
+}
+
+#[test]
+fn weights_that_are_read_again_and_again_fire() {
+    let file = |cached: u64| File {
+        name: "llama.gguf".into(),
+        id: (1, 2),
+        how: How::Mapped,
+        bytes: 1000 * MIB,
+        cached: Some(cached * MIB),
+        evicted: None,
+        tier: Tier::Ssd,
+        fstype: "ext4".into(),
+    };
+    let reads = |cached: &dyn Fn(u64) -> u64| {
+        fired_at(|second| {
+            let (server, files) = (Some("vllm:8000".into()), vec![file(cached(second))]);
+            let (pid, cgroup) = (4711, Some(ID));
+            let process = Process { pid, server, cgroup, files, resident: None, faults: None, why: None };
+            Reading::ModelFile(model_file::Reading::Used(Arc::new(process)))
+        })
+    };
+    assert_eq!(reads(&|second| if second / EVERY % 2 == 0 { 900 } else { 400 }), one("ModelFileReadAgain"));
+    // It is loaded, and dropped once.
+    assert_eq!(reads(&|second| if second < 300 { (3 * second).min(800) } else { 700 }), BTreeSet::new());
 }

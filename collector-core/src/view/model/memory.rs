@@ -1,11 +1,15 @@
 //! [`Held`]: what the memory of a model server's processes is for: the kernel's numbers beside what the server says.
 
+use std::collections::BTreeMap;
+
 use super::Told;
 use crate::statistic::model::Kind::Vllm;
 use crate::statistic::model::Statistic::{self, OffloadBytes, OffloadUsed, PinnedBytes, PromptCacheBytes, WeightBytes};
 use crate::statistic::model::WHOLE;
+use crate::statistic::model_file::How;
 use crate::statistic::workload::Statistic::MemoryShmem;
 use crate::view::View;
+use crate::view::model_file::Used;
 use crate::view::number::{Known, Number};
 
 /// In bytes. Absent where it cannot be told.
@@ -37,7 +41,7 @@ impl Told {
         let cuda = workload.and_then(|workload| Number::Pinned.of(workload, Known::of(&view.coverage)));
         let pinned = [self.memory.map(|memory| memory.pinned), cuda, self.sum(PinnedBytes)];
         Held {
-            weights: self.memory.zip(self.sum(WeightBytes)).map(|(memory, bytes)| memory.file.min(bytes)),
+            weights: self.memory.zip(self.weights(view)).map(|(memory, bytes)| memory.file.min(bytes)),
             kv_offload: offload,
             prompt_cache: self
                 .sum(PromptCacheBytes)
@@ -52,6 +56,19 @@ impl Told {
     pub fn offload_over(&self, view: &View) -> Option<f64> {
         let configured = self.sum(OffloadBytes).filter(|bytes| *bytes > 0)?;
         self.held(view).kv_offload.map(|held| held as f64 / configured as f64)
+    }
+
+    /// The size of the model files that it maps, or of the weights as it says.
+    fn weights(&self, view: &View) -> Option<u64> {
+        let own = |used: &&Used| used.process.server.as_ref() == Some(&self.server.name);
+        let files = view.model_files.processes.values().filter(own).flat_map(|used| used.process.files.iter());
+        // Several processes of it map the same ones.
+        let mapped: BTreeMap<_, u64> =
+            files.filter(|file| file.how == How::Mapped).map(|file| (file.id, file.bytes)).collect();
+        match mapped.is_empty() {
+            true => self.sum(WeightBytes),
+            false => Some(crate::count::sum(mapped.into_values())),
+        }
     }
 
     /// Of all its models that tell it.
