@@ -2,7 +2,7 @@
 //! memory. Knows neither how they are found nor what is looked at.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use collector_core::cgroup::Id;
@@ -33,6 +33,8 @@ struct Found {
     servers: Vec<Process>,
     /// By the GPU that they hold memory of.
     holders: BTreeMap<Arc<str>, Vec<Process>>,
+    /// Counts changes.
+    version: u64,
     stop: bool,
 }
 
@@ -42,7 +44,7 @@ impl Observed {
         let mut found = lock(&self.found);
         if found.servers != servers {
             found.servers = servers;
-            self.changed.notify_all();
+            self.tell(found);
         }
     }
 
@@ -58,7 +60,7 @@ impl Observed {
         let process =
             |holder: &Holder| Process { pid: holder.pid, cgroup: holder.cgroup, server: None, models: Vec::new() };
         found.holders.insert(gpu.clone(), holders.iter().map(process).collect());
-        self.changed.notify_all();
+        self.tell(found);
     }
 
     /// A GPU is gone, and who held its memory is not known.
@@ -66,8 +68,8 @@ impl Observed {
         lock(&self.found).holders.remove(gpu);
     }
 
-    /// All of them, servers first; each process once.
-    pub fn all(&self) -> Vec<Process> {
+    /// All of them, servers first; each process once. And which change was the last.
+    pub fn all(&self) -> (Vec<Process>, u64) {
         let found = lock(&self.found);
         let mut all = found.servers.clone();
         for holder in found.holders.values().flatten() {
@@ -75,16 +77,19 @@ impl Observed {
                 all.push(holder.clone());
             }
         }
-        all
+        (all, found.version)
     }
 
-    /// Waits until there is another process than before, for this long, or until [`Self::stop`]. While there is none, only the first
-    /// wakes the caller.
-    pub fn wait(&self, time: Duration) {
+    /// Waits until something changed since that change, for this long, or until [`Self::stop`].
+    pub fn wait(&self, since: u64, time: Duration) {
         let found = lock(&self.found);
-        if !found.stop {
-            drop(self.changed.wait_timeout(found, time).unwrap_or_else(PoisonError::into_inner));
-        }
+        let same = |found: &mut Found| found.version == since && !found.stop;
+        drop(self.changed.wait_timeout_while(found, time, same).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn tell(&self, mut found: MutexGuard<'_, Found>) {
+        found.version = found.version.wrapping_add(1);
+        self.changed.notify_all();
     }
 
     pub fn stop(&self) {
@@ -104,13 +109,13 @@ mod tests {
     #[test]
     fn each_process_is_named_once_and_as_the_server_that_it_is() {
         let observed = Observed::default();
-        assert_eq!(observed.all(), []);
+        assert_eq!(observed.all().0, []);
         let holder = |pid| Holder { pid, cgroup: None, bytes: Some(1) };
         observed.holders(&"GPU-1".into(), &[holder(7), holder(8)]);
         observed.holders(&"GPU-2".into(), &[holder(8), holder(9)]);
         observed.servers(vec![process(8, Some("vllm:8000"))]);
-        let pids = |observed: &Observed| observed.all().iter().map(|process| process.pid).collect::<Vec<_>>();
-        assert_eq!(observed.all()[0], process(8, Some("vllm:8000")));
+        let pids = |observed: &Observed| observed.all().0.iter().map(|process| process.pid).collect::<Vec<_>>();
+        assert_eq!(observed.all().0[0], process(8, Some("vllm:8000")));
         assert_eq!(pids(&observed), [8, 7, 9]);
         observed.holders(&"GPU-1".into(), &[]);
         observed.forget("GPU-2");
@@ -119,17 +124,18 @@ mod tests {
 
     #[test]
     fn who_waits_is_woken_by_a_change_and_by_the_end() {
-        let observed = Observed::default();
+        let observed = &Observed::default();
+        let (_, before) = observed.all();
         // Without the change, and without the end, this would not end.
         std::thread::scope(|scope| {
-            let waits = scope.spawn(|| {
-                while observed.all().is_empty() {
-                    observed.wait(Duration::from_secs(3600));
-                }
-            });
+            let waits = scope.spawn(|| observed.wait(before, Duration::from_secs(3600)));
             observed.servers(vec![process(1, None)]);
             waits.join().unwrap();
-            let waits = scope.spawn(|| observed.wait(Duration::from_secs(3600)));
+            let (_, now) = observed.all();
+            observed.wait(before, Duration::from_secs(3600));
+            observed.servers(vec![process(1, None)]);
+            assert_eq!(observed.all().1, now, "nothing changed");
+            let waits = scope.spawn(move || observed.wait(now, Duration::from_secs(3600)));
             observed.stop();
             waits.join().unwrap();
         });

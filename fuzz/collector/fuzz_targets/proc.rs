@@ -9,6 +9,7 @@ use std::sync::Arc;
 use collector::source::filesystem::mount::{self, Exclude, Mount};
 use collector::source::host::disk::Disks;
 use collector::source::host::{FILES, Units};
+use collector::source::model_file::mount::{Mounts, plain};
 use collector::source::text::{fields, lines, number};
 use collector_core::pattern::Patterns;
 use collector_core::statistic::host::Values;
@@ -38,6 +39,7 @@ fuzz_target!(|text: &[u8]| {
     FILES.into_iter().for_each(|(_, _, parse)| parse(text, &UNITS, &mut Values::new()));
     check_disks(text);
     check_mounts(text);
+    check_ways(text);
 });
 
 /// The same text gives the same readings, and each disk that vanishes is reported as gone.
@@ -54,6 +56,17 @@ fn check_disks(text: &[u8]) {
     let gone = read(b"");
     assert!(gone.iter().all(|reading| reading.values.is_none() && names.contains(&reading.device)));
     assert_eq!(gone.len(), names.len());
+}
+
+/// A path of a process leads to a path of the host: the same in the same namespace, and none that goes up.
+fn check_ways(text: &[u8]) {
+    let mounts = Mounts::parse(text);
+    for path in ["/", "/a/b", "/proc/1/root/../x"].map(Path::new).into_iter().filter_map(plain) {
+        let here = mounts.translate(&path, &mounts);
+        assert!(here.is_none_or(|here| here == path));
+        let other = Mounts::parse(b"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n");
+        assert!(mounts.translate(&path, &other).is_none_or(|here| here.is_absolute()));
+    }
 }
 
 /// No mount is outside the root or listed twice, and names escaped as by the kernel are read back unchanged.

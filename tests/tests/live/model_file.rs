@@ -1,27 +1,27 @@
-//! Model files that processes use, against what mincore(2) and the kernel's counts of the cgroup say; and stores of models. The stand-in
-//! for NVML says that the processes hold a GPU's memory.
+//! Model files that processes use, against what mincore(2) and the kernel's counts of the cgroup say; and stores of models. Processes that
+//! are no servers hold a GPU's memory, as the stand-in for NVML says.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Instant;
 
 use caps::Capability;
-use collector_tests::agent::{Agent, PATIENCE, exchange};
+use collector_tests::agent::{Agent, PATIENCE, body};
 use collector_tests::cached::{cached, forget};
 use collector_tests::cgroup::Cgroup;
+use collector_tests::llama::{Llama, python};
 use collector_tests::nvml::{Nvml, host};
-use collector_tests::require::{is_root, tools};
+use collector_tests::require::is_root;
 use collector_tests::scratch::scratch;
 use collector_tests::{gguf, needs, user};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const GPU: &str = "GPU-model-file";
 const INSPECT: &str = "[model_file]\ninterval = \"100ms\"\ninspect = true\n";
-const LAYERS: u32 = 4;
+const LAYERS: u32 = 6;
 const MB: u64 = 1_000_000;
 
 /// A process that ends with the test.
@@ -41,8 +41,11 @@ impl Holder {
         let opened: Vec<String> = open.iter().map(|path| format!("exec {{fd}}<'{}';", path.display())).collect();
         let mut command = Command::new("bash");
         command.arg("-c").arg(format!("{} echo; read _", opened.concat())).arg("x").args(words);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).uid(uid).gid(uid);
-        let mut child = cgroup.spawn(&mut command);
+        cgroup.join_before_exec(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
+        if uid != 0 {
+            user::run_as(&mut command, &[]);
+        }
+        let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "\n", "it has opened them");
@@ -62,30 +65,6 @@ fn supported() -> bool {
     // SAFETY: no descriptor and no addresses: nothing is read or written.
     let result = unsafe { libc::syscall(451, -1, 0usize, 0usize, 0) };
     result != 0 && std::io::Error::last_os_error().raw_os_error() != Some(libc::ENOSYS)
-}
-
-/// A made-up model in a real server of llama.cpp, and its address.
-fn server(cgroup: &Cgroup, model: &Path) -> (Holder, String) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/llama/llama-server");
-    let mut command = Command::new(python());
-    command.arg(script).arg("-m").arg(model).args(["-c", "512", "-np", "1", "-t", "1", "--cache-ram", "0"]);
-    let mut child = cgroup.spawn(command.stdout(Stdio::piped()).stderr(Stdio::null()));
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim().strip_prefix("http://").expect("it serves").to_owned();
-    (Holder(child, None), address)
-}
-
-fn python() -> PathBuf {
-    tools().join("xllamacpp/venv/bin/python3")
-}
-
-fn generate(address: &str) {
-    let body = json!({"prompt": "abc", "n_predict": 2, "ignore_eos": true}).to_string();
-    let head =
-        "POST /completion HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
-    let answer = exchange(address, &format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));
-    assert!(answer.contains("tokens_predicted"), "{answer}");
 }
 
 /// Bytes of files that the kernel read again in a cgroup.
@@ -108,14 +87,15 @@ fn a_real_servers_model_is_followed_through_the_page_cache() {
     let size = fs::metadata(&model).unwrap().len();
     let cgroup = Cgroup::new("model-file");
     cgroup.limit(900 * MB);
-    let (server, address) = server(&cgroup, &model);
-    generate(&address);
-    let agent = holds(&[server.0.id()]).agent_with_kept(INSPECT);
-    let labels = [("workload", cgroup.path.as_str()), ("file", "made-up.gguf")];
-    let now = |name: &str| agent.0.scrape().values(name, &labels).first().copied().map(|value| value as u64);
+    let server = Llama::start(&cgroup, &model, &["-c", "512", "-np", "1", "-t", "1", "--cache-ram", "0", "--metrics"]);
+    server.complete("abc", 2);
+    let agent = Agent::start(&format!("tick = \"100ms\"\n[models]\ninterval = \"200ms\"\n{INSPECT}"));
+    let name = format!("llama_cpp:{}", server.port());
+    let labels = [("workload", cgroup.path.as_str()), ("server", &name), ("file", "made-up.gguf")];
+    let now = |name: &str| agent.scrape().values(name, &labels).first().copied().map(|value| value as u64);
 
     // All of it was read, and nobody took it away.
-    let seen = agent.0.scrape_until("the model", |it| it.has("headroom_model_file_cached_bytes", &labels));
+    let seen = agent.scrape_until("the model", |it| it.has("headroom_model_file_cached_bytes", &labels));
     assert_eq!(seen.values("headroom_model_file_bytes", &labels), [size as f64]);
     let witness = cached(&model).min(size);
     assert!(witness > size / 2, "{witness} of {size}");
@@ -123,42 +103,32 @@ fn a_real_servers_model_is_followed_through_the_page_cache() {
     assert_eq!(now("headroom_model_file_read_again_bytes_total"), Some(0));
 
     // There is room for less: what the kernel drops, the agent sees gone.
-    cgroup.limit(size / 2);
+    cgroup.limit(200 * MB);
     let witness = cached(&model).min(size);
     assert!(witness < size / 4 * 3, "{witness} of {size} are left");
-    let dropped = now_at_least(&agent.0, "headroom_model_file_evicted_bytes_total", &labels, (size - witness) / 2);
-    let left = now("headroom_model_file_cached_bytes").unwrap();
-    assert!(left <= witness + 4096 && dropped <= size, "{left} are left of {witness}, {dropped} were dropped");
+    let evicted = "headroom_model_file_evicted_bytes_total";
+    let least = ((size - witness) / 2) as f64;
+    let seen = agent.scrape_until("what was dropped", |it| it.sum(evicted, &labels) >= least);
+    let left = seen.sum("headroom_model_file_cached_bytes", &labels) as u64;
+    assert!(left <= witness && seen.sum(evicted, &labels) <= size as f64, "{left} are left of {witness}");
 
     // Every token needs all of it.
     let before = refaulted(&cgroup);
-    generate(&address);
-    let again = now_at_least(&agent.0, "headroom_model_file_read_again_bytes_total", &labels, 1);
-    let kernel = refaulted(&cgroup) - before;
-    assert!(kernel > size / 4, "the kernel read only {kernel} again");
-    assert!(again <= kernel * 2, "{again} is more than the kernel's {kernel}");
-    assert!(agent.0.scrape().sum("headroom_model_major_faults_total", &labels[..1]) > 0.0);
+    server.complete("abc", 2);
+    let again = "headroom_model_file_read_again_bytes_total";
+    let seen = agent.scrape_until("what is read again", |it| it.sum(again, &labels) > 0.0);
+    let (told, kernel) = (seen.sum(again, &labels) as u64, refaulted(&cgroup) - before);
+    assert!(kernel > size / 4 && told <= kernel, "{told} were read again, the kernel says {kernel}");
+    assert!(seen.sum("headroom_model_major_faults_total", &labels[..2]) > 0.0);
+
+    // The same is in the API.
+    let answer: Value = serde_json::from_str(&body(&agent.address, "/api/v1/models", "")).unwrap();
+    let files = answer["files"].as_array().unwrap();
+    let file = files.iter().find(|file| file["server"] == *name).unwrap_or_else(|| panic!("{answer}"));
+    assert_eq!((&file["file"], &file["how"], &file["bytes"]), (&json!("made-up.gguf"), &json!("mapped"), &json!(size)));
 
     drop(server);
-    agent.0.scrape_until("that it is gone", |it| !it.has("headroom_model_file_bytes", &labels));
-}
-
-/// Waits until a counter has at least so much.
-fn now_at_least(agent: &Agent, name: &str, labels: &[(&str, &str)], least: u64) -> u64 {
-    agent.scrape_until(name, |it| it.sum(name, labels) >= least as f64).sum(name, labels) as u64
-}
-
-/// An agent, and the library that it uses.
-struct With(Agent, #[expect(dead_code, reason = "its files stay")] Nvml);
-
-trait Kept {
-    fn agent_with_kept(self, config: &str) -> With;
-}
-
-impl Kept for Nvml {
-    fn agent_with_kept(self, config: &str) -> With {
-        With(self.agent_with(config), self)
-    }
+    agent.scrape_until("that it is gone", |it| !it.has("headroom_model_file_bytes", &labels));
 }
 
 #[test]
@@ -255,7 +225,6 @@ fn stores_are_listed_and_what_nobody_uses_is_told_apart() {
     fs::write(repository.join("blobs").join(&idle), vec![7; 200_000]).unwrap();
     symlink(format!("../../blobs/{idle}"), repository.join("snapshots/abc/model.safetensors")).unwrap();
     // What somebody else put there is not followed.
-    chown(&*folder, Some(0), None).unwrap();
     symlink("/", blobs.join("sha256-root")).unwrap();
     let all = fs::read_dir(&blobs).unwrap().flatten().map(|entry| entry.path());
     let hugging = repository.join("blobs").join(&idle);
@@ -269,7 +238,8 @@ fn stores_are_listed_and_what_nobody_uses_is_told_apart() {
          [[model_store]]\nname = \"a\"\nkind = \"ollama\"\npath = {ollama:?}\n\
          [[model_store]]\nname = \"b\"\nkind = \"huggingface\"\npath = {hub:?}\n"
     );
-    let agent = holds(&[holder.0.id()]).agent_with_kept(&config).0;
+    let nvml = holds(&[holder.0.id()]);
+    let agent = nvml.agent_with(&config);
     let value = |name: &str, store: &str| agent.scrape().values(name, &[("store", store)]).first().copied();
     agent.scrape_until("both stores", |it| it.has("headroom_model_store_bytes", &[("store", "b")]));
     let bytes: u64 = files[..4].iter().map(|path| path.metadata().unwrap().size()).sum();

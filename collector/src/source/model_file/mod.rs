@@ -5,7 +5,7 @@
 mod cache;
 mod device;
 mod look;
-mod mount;
+pub mod mount;
 mod process;
 mod round;
 mod store;

@@ -57,7 +57,9 @@ pub struct Work {
     /// Whose stores were listed last, and when the next time is.
     users: BTreeSet<u32>,
     due: u64,
+    /// There was no process, as of this change of them.
     idle: bool,
+    version: u64,
 }
 
 /// A process that is looked at.
@@ -84,12 +86,14 @@ impl Work {
             users: BTreeSet::new(),
             due: 0,
             idle: true,
+            version: 0,
         }
     }
 
     /// Looks at everything that is due at `now` (monotonic). Returns how much had no place.
     pub fn round(&mut self, now: u64, emit: &mut dyn FnMut(Reading)) -> u64 {
-        let observed = self.observed.all();
+        let (observed, version) = self.observed.all();
+        self.version = version;
         self.idle = observed.is_empty();
         let users = self.users(&observed);
         let listing = now >= self.due || users != self.users;
@@ -110,7 +114,7 @@ impl Work {
     pub fn rest(&self, watch: &Watch) {
         let left = Duration::from_nanos(self.due.saturating_sub(clock::monotonic_ns()));
         match self.idle {
-            true if !watch.should_stop() => self.observed.wait(left),
+            true if !watch.should_stop() => self.observed.wait(self.version, left),
             true => {}
             false => watch.sleep(self.settings.interval.min(left)),
         }
