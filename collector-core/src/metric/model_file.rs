@@ -40,6 +40,7 @@ pub const CACHED: Metric = Metric {
 };
 
 pub const EVICTED: Metric = Metric {
+    detail: Detail::Used,
     read: |view, emit| each(view, |labels, line| known(line, emit, &labels, line.evicted)),
     ..counter(
         "headroom_model_file_evicted_bytes_total",

@@ -274,3 +274,75 @@ pub fn stores(root: &Root, config: &Config) -> Vec<String> {
     let shown = |path: &Path| escape(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())).into_owned();
     there.map(|it| format!("store {} at {}", it.name, shown(&it.place.path()))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use collector_core::statistic::model_file::{How, Layout};
+
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn work(store: &Path, observed: &Arc<Observed>) -> Work {
+        let memory = Hierarchy { id: 0, root: "/sys/fs/cgroup".into(), prefix: String::new() };
+        let mut config = Config::default();
+        config.model_file.inspect = true;
+        config.model_file.store_interval = Duration::ZERO;
+        config.model_file.unused_after = Duration::ZERO;
+        let mut work = Work::new(&Root::default(), &memory, &config, observed, 0);
+        work.configured =
+            vec![ModelStore { name: "mine".into(), path: store.into(), kind: Layout::Folder.label().into() }];
+        work
+    }
+
+    /// Of one round, by pid: name and use of each file, and whether it is told that nothing was missed.
+    fn round(work: &mut Work) -> (Vec<Process>, Vec<u32>, Vec<(u64, Option<u64>)>) {
+        let (mut used, mut gone, mut stores) = (Vec::new(), Vec::new(), Vec::new());
+        work.round(clock::monotonic_ns(), &mut |reading| match reading {
+            Reading::Used(process) => used.push(Process::clone(&process)),
+            Reading::Gone { pid } => gone.push(pid),
+            Reading::Store(store) if &*store.name == "mine" => {
+                stores.push((store.files, store.unused.map(|unused| unused.files)));
+            }
+            _ => {}
+        });
+        (used, gone, stores)
+    }
+
+    #[test]
+    fn a_process_is_told_of_while_it_is_there_and_its_files_are_in_use() {
+        let folder = Folder(std::env::temp_dir().join(format!("headroom-round-{}", std::process::id())));
+        fs::create_dir_all(&folder.0).unwrap();
+        let path = folder.0.join("round.gguf");
+        fs::write(&path, vec![7; 5000]).unwrap();
+        let open = fs::File::open(&path).unwrap();
+        let observed = Arc::new(Observed::default());
+        let mut work = work(&folder.0, &observed);
+        let pid = std::process::id();
+        let (used, gone, stores) = round(&mut work);
+        assert_eq!((used.len(), gone.len(), stores.len()), (0, 0, 1));
+        let server = Some(Arc::from("test:1"));
+        observed.servers(vec![observed::Process { pid, cgroup: None, server: server.clone(), models: Vec::new() }]);
+        let (used, _, stores) = round(&mut work);
+        let process = used.iter().find(|process| process.pid == pid).unwrap();
+        assert_eq!((&process.server, process.why.as_deref()), (&server, None));
+        // Other tests of this process may have files open, too.
+        let file = process.files.iter().find(|file| &*file.name == "round.gguf").unwrap();
+        assert_eq!((file.how, file.bytes), (How::Open, 5000));
+        assert_eq!(stores[0].0, 1);
+        assert!(stores[0].1.is_none_or(|unused| unused == 0), "{stores:?}");
+        drop(open);
+        observed.servers(Vec::new());
+        let (used, gone, _) = round(&mut work);
+        assert_eq!(used.len(), 0);
+        assert!(gone.contains(&pid));
+    }
+}

@@ -76,7 +76,9 @@ impl Place {
             Owner::Process => strict | ResolveFlags::IN_ROOT,
         };
         let directory = open(&self.directory, flags | OFlags::DIRECTORY, Mode::empty())?;
-        openat2(&directory, &self.below, flags | OFlags::NOFOLLOW, Mode::empty(), resolve)
+        // The directory itself.
+        let below = if self.below.as_os_str().is_empty() { Path::new(".") } else { &self.below };
+        openat2(&directory, below, flags | OFlags::NOFOLLOW, Mode::empty(), resolve)
     }
 
     /// Opens the file there for reading; `None` if there is none. A file longer than `max_bytes` is an error, and so is anything
