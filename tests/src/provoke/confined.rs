@@ -9,7 +9,7 @@ use std::path::Path;
 
 use collector::config::Config;
 use collector::confine::{self, Allowed, user};
-use collector::privilege;
+use collector::privilege::{self, Needs};
 use libc::{AT_FDCWD, CLONE_FS, CLONE_NEWUSER, CLONE_NEWUTS, O_CREAT, O_RDONLY, O_WRONLY, PTRACE_SEIZE, c_long};
 
 /// `folder` has `own`, where the agent may write, `other`, where everybody may, and `secret`, which only root may read.
@@ -21,7 +21,7 @@ pub fn run(uid: &str, transfer: bool, folder: &str) {
     if uid != "free" {
         let user = user::find(&config).unwrap().unwrap();
         user.take_over(&config).unwrap();
-        privilege::drop_unneeded(transfer, || user.become_it()).unwrap();
+        privilege::drop_unneeded(Needs { transfer, inspect: false }, || user.become_it()).unwrap();
         for limit in confine::enter(&Allowed::of(&config)) {
             println!("limit {}\t{}", limit.name, i32::from(limit.set.is_err()));
         }
