@@ -23,10 +23,10 @@ pub struct ModelFile {
     /// Bytes of it in the page cache; absent if the kernel does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_bytes: Option<u64>,
-    /// Bytes that were dropped from the page cache, at least, since the agent first saw it in use.
+    /// Bytes that were dropped from the page cache since the agent first saw it in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evicted_bytes: Option<u64>,
-    /// Bytes that came back after they were dropped, at least.
+    /// Bytes that came back after they were dropped: as a rule there were more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_again_bytes: Option<u64>,
     /// What it lies on.

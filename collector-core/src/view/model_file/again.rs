@@ -5,8 +5,9 @@ use crate::statistic::model_file::File;
 /// What one page fault that needs IO reads at least.
 const PAGE: u64 = 4096;
 
-/// Both grow only, and are no more than what happened: what was dropped and read again between two readings shows in the page faults
-/// alone, and of a fault only one page is counted.
+/// Both grow only, and are less than what happened as a rule: what was dropped and read again between two readings shows in page faults
+/// alone, of which one page is counted. Faults on a process's libraries, and on what it has in swap, count too while some of the file is
+/// missing: the kernel does not say what a fault was on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Again {
     /// Bytes dropped.
@@ -29,7 +30,8 @@ impl Again {
         let first = unseen_before - unseen;
         let more = cached.saturating_sub(before).saturating_sub(first);
         // A fault on a page that was never there is its first reading.
-        let faulted = faults.unwrap_or(0).saturating_mul(PAGE).saturating_sub(first);
+        let missing = cached.min(before) < file.bytes;
+        let faulted = faults.filter(|_| missing).unwrap_or(0).saturating_mul(PAGE).saturating_sub(first);
         let read = more.max(faulted);
         let dropped = before.saturating_add(first).saturating_add(read).saturating_sub(cached);
         self.read = self.read.saturating_add(read);
