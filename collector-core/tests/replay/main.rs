@@ -16,3 +16,4 @@ mod model;
 mod need;
 mod series;
 mod served;
+mod told;

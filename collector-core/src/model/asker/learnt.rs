@@ -8,8 +8,7 @@ use crate::model::setting::PromptCache;
 use crate::statistic::model::Statistic::{self, Asleep, OffloadBytes, PromptCacheBytes, Slots, WeightBytes};
 use crate::statistic::model::{Kind, Model, State};
 
-/// From this build on, llama-server keeps a prompt cache of this size if its command line does not say another.
-const CACHE_BUILD: u64 = 7000;
+/// llama-server keeps a prompt cache of this size if its command line does not say another. Versions that say whether they sleep have it.
 const CACHE_BYTES: u64 = 8192 << 20;
 
 /// What does not change from round to round.
@@ -20,7 +19,8 @@ pub(super) struct Learnt {
     /// Bytes of its weights, as it says.
     pub weights: Option<u64>,
     pub slots: Option<u64>,
-    pub build: Option<u64>,
+    /// It has a prompt cache by default.
+    pub caches_prompts: bool,
     /// What it does not answer, and from when it is asked again.
     pub lacks: Vec<(Get, u64)>,
     /// What it told last, for the time in which it is not asked.
@@ -70,7 +70,7 @@ impl Asker {
     fn prompt_cache(&self) -> Option<u64> {
         match self.settings.prompt_cache? {
             PromptCache::Bytes(bytes) => Some(bytes),
-            PromptCache::Default => self.learnt.build.filter(|build| *build >= CACHE_BUILD).map(|_| CACHE_BYTES),
+            PromptCache::Default => self.learnt.caches_prompts.then_some(CACHE_BYTES),
             PromptCache::Unlimited => None,
         }
     }

@@ -30,7 +30,7 @@ impl Asker {
         }
         self.recognise(Kind::LlamaCpp);
         self.learnt.name = props.model.as_deref().map(name::base).or(self.learnt.name.take());
-        (self.learnt.slots, self.learnt.build) = (props.slots, props.build);
+        (self.learnt.slots, self.learnt.caches_prompts) = (props.slots, props.asleep.is_some());
         let asleep = props.asleep.unwrap_or(false);
         let asks = self.rest.round(self.round.now, asleep);
         if asleep || !asks {

@@ -21,8 +21,6 @@ pub struct Props {
     /// Whether `/metrics` and `/slots` answer.
     pub metrics: Option<bool>,
     pub slots_shown: Option<bool>,
-    /// The number of its build; one that was built apart has none.
-    pub build: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -41,13 +39,10 @@ struct Raw {
 /// `None` if no llama-server answers so.
 pub fn props(body: &[u8]) -> Option<Props> {
     let raw: Raw = read(body)?;
-    let build = raw.build_info.0;
     let router = raw.role.0.is_some_and(|role| role == "router");
-    if !router && build.is_none() && (raw.total_slots.0.is_none() || raw.model_path.0.is_none()) {
+    if !router && raw.build_info.0.is_none() && (raw.total_slots.0.is_none() || raw.model_path.0.is_none()) {
         return None;
     }
-    let number =
-        |build: String| build.strip_prefix('b')?.split('-').next()?.parse::<u64>().ok().filter(|build| *build > 0);
     Some(Props {
         router,
         model: raw.model_alias.0.filter(|alias| !alias.is_empty()).or(raw.model_path.0),
@@ -55,7 +50,6 @@ pub fn props(body: &[u8]) -> Option<Props> {
         slots: raw.total_slots.0.and_then(whole),
         metrics: raw.endpoint_metrics.0,
         slots_shown: raw.endpoint_slots.0,
-        build: build.and_then(number),
     })
 }
 
@@ -177,10 +171,9 @@ mod tests {
             slots: Some(2),
             metrics: Some(true),
             slots_shown: Some(true),
-            build: Some(11434),
         };
         assert_eq!(props(PROPS), Some(expected));
-        assert_eq!(props(&PROPS.replace("b11434-abc", "b0-unknown")).unwrap().build, None);
+        assert!(props(&PROPS.replace("b11434-abc", "b0-unknown")).is_some());
         assert!(props(r#"{"role":"router","max_instances":2,"models_autoload":true}"#).unwrap().router);
         assert_eq!(props(r#"{"total_slots":4,"model_path":"/a/b.gguf"}"#).unwrap().model.as_deref(), Some("/a/b.gguf"));
         for other in ["{}", "[]", "<html>", "{\"detail\":\"Not Found\"}", "{\"version\":\"0.33.0\"}"] {
