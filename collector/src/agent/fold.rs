@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use collector_core::engine::Engine;
-use collector_core::lease::{Answer, Asked, Body, Change, Kept, Limits, Step};
 use collector_core::latency;
+use collector_core::lease::{Answer, Asked, Body, Change, Kept, Limits, Step};
 use collector_core::level;
 use collector_core::outcome::Outcome;
 use collector_core::rule::Rules;

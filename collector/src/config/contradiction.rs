@@ -4,8 +4,8 @@ use collector_core::alert::Severity;
 use collector_core::amount::{bytes, percent};
 use collector_core::rule::{Change, Condition, Rule, Rules, Side, Threshold};
 
-use super::load::Effective;
 use super::level::Levels;
+use super::load::Effective;
 use super::section::Config;
 use super::setting;
 

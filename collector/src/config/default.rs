@@ -8,8 +8,8 @@ use super::admission::Admission;
 use super::latency::Latency;
 use super::level::Levels;
 use super::section::{
-    Config, Disk, Fault, Filesystem, Gpu, Guard, History, Journal, Kernel, Log, Metrics, ModelFile, Models,
-    Need, Network, Pressure, Sinks, Transfer, Workload,
+    Config, Disk, Fault, Filesystem, Gpu, Guard, History, Journal, Kernel, Log, Metrics, ModelFile, Models, Need,
+    Network, Pressure, Sinks, Transfer, Workload,
 };
 use super::starved::Starved;
 

@@ -125,9 +125,8 @@ impl Slowdown {
     fn add(&mut self, told: &Told, model: &str) {
         let Some(served) = told.models.get(model) else { return };
         for line in served.standing.worse() {
-            let slower = |slower: &&mut Slower| {
-                slower.timed == line.measure.timed && slower.quantile == line.measure.quantile
-            };
+            let slower =
+                |slower: &&mut Slower| slower.timed == line.measure.timed && slower.quantile == line.measure.quantile;
             self.since = self.since.min(line.since.unwrap_or(u64::MAX));
             self.until = self.until.max(line.time);
             let Some(now) = slower_than_usual(line) else { continue };

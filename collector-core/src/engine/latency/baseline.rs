@@ -134,11 +134,7 @@ impl Baseline {
         apart.sort_unstable_by(f64::total_cmp);
         let spread = at(&apart, 0.5).unwrap_or(0.0) * OF_MEDIAN;
         let tail = (at(&values, 0.9).unwrap_or(median) - median) / OF_NINETIETH;
-        Usual {
-            like: values.len(),
-            seconds: median.exp(),
-            noise: spread.max(tail).max(NOISE),
-        }
+        Usual { like: values.len(), seconds: median.exp(), noise: spread.max(tail).max(NOISE) }
     }
 }
 

@@ -93,7 +93,8 @@ impl Judge {
         });
         if let Some((verdict, _)) = found {
             let old = |last: &Verdict| {
-                verdict.began.saturating_sub(last.ended) > FORGET.saturating_mul(limits.window_ns) || verdict.began < last.began
+                verdict.began.saturating_sub(last.ended) > FORGET.saturating_mul(limits.window_ns)
+                    || verdict.began < last.began
             };
             if self.recent[RECENT - 1].as_ref().is_some_and(old) {
                 self.recent = [None; RECENT];

@@ -148,7 +148,8 @@ impl Fold {
         if self.tracks.len() < TRACKS {
             return true;
         }
-        let oldest = self.tracks.iter().min_by_key(|(_, track)| track.seen).map(|(key, track)| (key.clone(), track.seen));
+        let oldest =
+            self.tracks.iter().min_by_key(|(_, track)| track.seen).map(|(key, track)| (key.clone(), track.seen));
         let Some((key, seen)) = oldest else { return true };
         let silent = time.saturating_sub(seen) > LONGEST * self.limits.window_ns;
         if silent && let Some(track) = self.tracks.remove(&key) {
@@ -213,7 +214,9 @@ impl Track {
         let Some(since) = since else {
             self.worse.clear();
             self.pending.push_back(point);
-            if self.pending.len() > PENDING && let Some(point) = self.pending.pop_front() {
+            if self.pending.len() > PENDING
+                && let Some(point) = self.pending.pop_front()
+            {
                 self.baseline.learn(&point, limits.baseline_ns);
             }
             return;

@@ -1,3 +1,5 @@
+//! Rounds with servers that answer as told: what they are asked, and what comes of it.
+
 use std::sync::Arc;
 
 use super::round::WHY;

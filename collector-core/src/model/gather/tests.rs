@@ -1,3 +1,5 @@
+//! Rows and expositions: what adds up, what is absent, and that all is bounded.
+
 use proptest::prelude::*;
 
 use super::*;

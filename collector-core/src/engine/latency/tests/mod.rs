@@ -142,7 +142,9 @@ fn measure() {
     println!("false: {told} of {days}");
     for requests in [60.0, 120.0, 300.0] {
         for slow in [1.15, 1.2, 1.3, 1.5, 2.0] {
-            for (what, slow) in [("all", (slow, slow)), ("first", (slow, 1.0)), ("between", (1.0, slow)), ("alike", (slow, 1.0))] {
+            for (what, slow) in
+                [("all", (slow, slow)), ("first", (slow, 1.0)), ("between", (1.0, slow)), ("alike", (slow, 1.0))]
+            {
                 let (mut early, mut found, mut late) = (0, 0, 0);
                 for seed in 0..100 {
                     let (before, after) = slower(seed, requests, slow, if what == "alike" { 0.0 } else { 0.1 });
