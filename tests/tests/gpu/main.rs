@@ -10,6 +10,7 @@ mod link;
 mod many;
 mod need;
 mod python;
+mod starved;
 mod together;
 mod transfer;
 mod trouble;

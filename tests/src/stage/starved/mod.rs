@@ -4,9 +4,6 @@ mod job;
 mod scenario;
 mod table;
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -45,10 +42,9 @@ const FELL: f64 = 0.65;
 const QUARTERS: usize = 8;
 const TRIES: usize = 3;
 
-/// Two settings shorten what else takes ten minutes to learn.
-const CONFIG: &str = "tick = \"500ms\"\n[starved]\nwindow = \"3s\"\nbaseline = \"9s\"\n[transfer]\nenabled = true\nscan = \"100ms\"\n\
-                      [contention]\ninterval = \"500ms\"\n";
-
+/// These settings shorten what else takes ten minutes to learn.
+const CONFIG: &str = "tick = \"500ms\"\n[starved]\nwindow = \"3s\"\nbaseline = \"9s\"\n[transfer]\nenabled = true\n\
+                      scan = \"100ms\"\n[workload]\nclose_interval = \"500ms\"\n";
 /// Stages them one after the other against one agent, and prints each result.
 pub fn run(program: &str, scenarios: Vec<Scenario>, options: &Options) -> Vec<Row> {
     let asked = |name: &str| options.names.is_empty() || options.names.iter().any(|it| name.contains(it.as_str()));
