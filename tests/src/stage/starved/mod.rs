@@ -6,7 +6,7 @@ mod table;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use collector::clock;
 use collector_core::incident::Kind;
@@ -17,7 +17,7 @@ use super::run::Options;
 use super::told::{Listener, Said, Told};
 use crate::agent::Agent;
 use crate::cuda;
-use crate::nvml::{Nvml, host};
+use crate::nvml::host;
 use crate::receiver::{Answer, Receiver};
 use crate::require::own_machine;
 use crate::scratch::scratch;

@@ -16,7 +16,7 @@ const PAGEABLE: &[&str] = &["pageable_copies"];
 const NOTHING: &[&str] = &[];
 
 /// Quick ones, for every run of the tests.
-pub const QUICK: [&str; 2] = ["starved_quota", "starved_not_evaluation"];
+pub const QUICK: [&str; 1] = ["starved_quota"];
 
 /// What a job gets beside neighbours that want all.
 fn humble(stage: &Stage) -> std::io::Result<()> {
@@ -60,7 +60,7 @@ fn cpu() -> Vec<Scenario> {
             quota(&it.job, 3).map_err(text)
         }),
         Scenario::new(
-            "starved_quota_above",
+            "starved_shared_quota",
             "the CPU quota of the cgroup above it is lowered, and a neighbour uses most of that",
             THROTTLED,
             |it| {
