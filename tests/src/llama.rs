@@ -74,7 +74,16 @@ impl Drop for Llama {
 
 /// The same for a server at an address; without its cache of prompts.
 pub fn complete(address: &str, prompt: &str, count: u32) -> (u64, u64) {
-    let body = json!({"prompt": prompt, "n_predict": count, "ignore_eos": true, "cache_prompt": false}).to_string();
+    ask(address, &json!({"prompt": prompt, "n_predict": count, "ignore_eos": true, "cache_prompt": false}))
+}
+
+/// Makes one token of a prompt, which the server keeps.
+pub fn prompt(address: &str, prompt: &str) -> (u64, u64) {
+    ask(address, &json!({"prompt": prompt, "n_predict": 1, "ignore_eos": true, "cache_prompt": true}))
+}
+
+fn ask(address: &str, body: &Value) -> (u64, u64) {
+    let body = body.to_string();
     let request = format!(
         "POST /completion HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n{body}",

@@ -14,8 +14,42 @@ export interface Evidence {
   host?: HostFigures;
   storm?: Storm;
   gpu?: LostGpu;
+  slow?: SlowEvidence;
+  starved?: Starved;
   changes?: Change[];
   history?: LastMinute;
+}
+
+export interface SlowEvidence {
+  usual_seconds?: number;
+  facts?: Record<string, SlowFact>;
+  neighbours?: SlowNeighbour[];
+  clock_reasons?: string[];
+  xids?: number[];
+}
+
+export interface SlowFact {
+  now: number;
+  before?: number;
+}
+
+export interface SlowNeighbour {
+  workload?: string;
+  cpus?: number;
+  cpus_before?: number;
+  io_bytes_per_second?: number;
+  io_before?: number;
+  growth_bytes?: number;
+}
+
+export interface Starved {
+  gpus?: StarvedGpu[];
+}
+
+export interface StarvedGpu {
+  gpu?: string;
+  utilization?: number;
+  usual?: number;
 }
 
 export interface LastMinute {

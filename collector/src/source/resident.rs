@@ -11,6 +11,8 @@ use super::text::{cut, fields, lines, number};
 
 /// Processes of a cgroup that are looked at: those of one server are fewer.
 const PROCESSES: usize = 256;
+/// Bytes that are read of a list of processes.
+const LIST: u64 = 64 << 10;
 /// Bytes that are read of a process's status. It has 1.5 KiB; lists of CPUs and memory nodes may be long, but come last.
 const STATUS: u64 = 4 << 10;
 
@@ -19,6 +21,16 @@ const STATUS: u64 = 4 << 10;
 struct Status {
     parent: u32,
     memory: Memory,
+}
+
+/// The processes of a cgroup. 0 is one of another pid namespace.
+pub fn mates(directory: &Path) -> Vec<u32> {
+    let mut text = Vec::new();
+    let list = File::open(directory.join("cgroup.procs")).map(|file| file.take(LIST).read_to_end(&mut text));
+    // The last line may be cut.
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let pids = lines(&text[..whole]).filter_map(number).filter_map(|pid| u32::try_from(pid).ok());
+    if list.is_ok() { pids.filter(|pid| *pid > 0).collect() } else { Vec::new() }
 }
 
 /// The memory of a process and of those that it started, among these `mates`: the processes of its cgroup. Those of `others`, servers of
@@ -115,6 +127,14 @@ mod tests {
         // A circle cannot be, but numbers of processes are used again while they are read.
         process(&tree, 10, 12, 1);
         assert_eq!(of(&tree.0, 10, &mates, &[20]).unwrap().anon, kib(111));
+    }
+
+    #[test]
+    fn the_processes_of_a_cgroup_are_listed_but_for_a_line_that_was_cut() {
+        let tree = Tree::new();
+        assert_eq!(mates(&tree.0), [0; 0]);
+        tree.write("cgroup.procs", "7\n0\nx\n12\n1");
+        assert_eq!(mates(&tree.0), [7, 12]);
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod map;
 mod mcp;
 mod model;
 mod model_file;
+mod model_memory;
 mod monitor;
 mod name;
 mod network;

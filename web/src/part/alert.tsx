@@ -87,6 +87,8 @@ const KINDS: Record<string, string> = {
   io_pressure: "IO pressure",
   gpu_lost: "GPU lost",
   killed: "killed",
+  latency: "slow model",
+  gpu_starved: "starved GPU",
 };
 
 /** The kind of an incident in words. */

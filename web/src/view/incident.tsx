@@ -9,6 +9,7 @@ import { ago, moment, named, plain } from "../format";
 import { Subject, words } from "../part/alert";
 import { Amounts, Changes, Consumers, Kills, Limits, Lost } from "../part/evidence";
 import { Facts } from "../part/plain";
+import { Changed, Starving } from "../part/slow";
 import type { Alert, Check, Explained } from "../type";
 
 export function Incident({ world, id }: { world: World; id: string }) {
@@ -44,6 +45,8 @@ export function Incident({ world, id }: { world: World; id: string }) {
         <Checks checks={incident.checks} />
         <Actions alerts={(status?.alerts ?? []).filter((alert) => alert.incident === incident.id)} />
       </section>
+      <Starving starved={evidence.starved} />
+      <Changed slow={evidence.slow} />
       <Kills evidence={evidence} />
       <Limits evidence={evidence} />
       <Minute of={owner} history={evidence.history} lines={evidence.history?.workload} limit={own} />

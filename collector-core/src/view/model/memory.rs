@@ -6,7 +6,7 @@ use super::Told;
 use crate::statistic::model::Kind::Vllm;
 use crate::statistic::model::Statistic::{self, OffloadBytes, OffloadUsed, PinnedBytes, PromptCacheBytes, WeightBytes};
 use crate::statistic::model::WHOLE;
-use crate::statistic::model_file::How;
+use crate::statistic::model_file::{File, How};
 use crate::statistic::workload::Statistic::MemoryShmem;
 use crate::view::View;
 use crate::view::model_file::Used;
@@ -58,13 +58,14 @@ impl Told {
         self.held(view).kv_offload.map(|held| held as f64 / configured as f64)
     }
 
-    /// The size of the model files that it maps, or of the weights as it says.
+    /// What is in memory of the model files that it maps, as far as that is known, or the size of the weights as it says.
     fn weights(&self, view: &View) -> Option<u64> {
         let own = |used: &&Used| used.process.server.as_ref() == Some(&self.server.name);
         let files = view.model_files.processes.values().filter(own).flat_map(|used| used.process.files.iter());
+        let there = |file: &File| file.cached.map_or(file.bytes, |cached| cached.min(file.bytes));
         // Several processes of it map the same ones.
         let mapped: BTreeMap<_, u64> =
-            files.filter(|file| file.how == How::Mapped).map(|file| (file.id, file.bytes)).collect();
+            files.filter(|file| file.how == How::Mapped).map(|file| (file.id, there(file))).collect();
         match mapped.is_empty() {
             true => self.sum(WeightBytes),
             false => Some(crate::count::sum(mapped.into_values())),

@@ -107,7 +107,7 @@ impl Models {
             shared: shared.clone(),
             observed: observed.clone(),
             finder: Finder::new(root, &hierarchies.memory),
-            servers: Servers::default(),
+            servers: Servers::new(proc.clone(), hierarchies.memory.clone()),
             asking: None,
             refused: BTreeSet::new(),
             proc: proc.clone(),

@@ -1,6 +1,7 @@
 //! The servers that are asked: their names, and what is kept of each between two rounds. Decides when each is asked; asks nobody itself.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +18,9 @@ use super::remote::Remote;
 use super::wanted::{Configured, short};
 use crate::clock;
 use crate::mutex::lock;
+use crate::source::cgroup::Hierarchy;
 use crate::source::observed::Process;
+use crate::source::resident;
 
 /// The longest reason in bytes.
 const WHY: usize = 200;
@@ -37,6 +40,8 @@ pub struct Entry {
     owner: Option<Arc<str>>,
     /// When its process started: another process is another server.
     started: Option<u64>,
+    /// The directory of its cgroup.
+    directory: Option<PathBuf>,
     route: Result<Route, (State, String)>,
     kept: Kept,
     /// The models that it told last.
@@ -55,12 +60,18 @@ pub struct Seen<'a> {
     pub candidate: Option<&'a Candidate>,
 }
 
-#[derive(Default)]
 pub struct Servers {
     all: BTreeMap<Known, Entry>,
+    proc: PathBuf,
+    memory: Hierarchy,
 }
 
 impl Servers {
+    /// `memory` is the hierarchy of the cgroups by which workloads are named.
+    pub fn new(proc: PathBuf, memory: Hierarchy) -> Servers {
+        Servers { all: BTreeMap::new(), proc, memory }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
@@ -115,7 +126,10 @@ impl Servers {
         let before = self.all.get(known).map(|entry| &entry.route);
         let route = seen.route(before);
         let owner = seen.candidate.and_then(|candidate| candidate.owner.clone());
-        self.all.insert(known.clone(), Entry { server, owner, started, route, kept, models, due, rested, gone });
+        let path = seen.candidate.filter(|candidate| candidate.cgroup.is_some()).map(|candidate| &candidate.path);
+        let directory = path.and_then(|path| self.memory.directory(path.trim_end_matches('/')));
+        self.all
+            .insert(known.clone(), Entry { server, owner, started, directory, route, kept, models, due, rested, gone });
         name
     }
 
@@ -138,6 +152,7 @@ impl Servers {
 
     /// Asks those that are due, and tells of those that cannot be asked.
     pub fn ask(&mut self, now: u64, interval: u64, asking: &Asking, shared: &Arc<Shared>) {
+        let others: Arc<[u32]> = self.all.values().filter_map(|entry| entry.server.pid).collect();
         for entry in self.all.values_mut() {
             if now < entry.due.max(entry.rested.load(Ordering::Relaxed)) {
                 continue;
@@ -154,7 +169,11 @@ impl Servers {
             entry.due = now + interval;
             let (server, shared, gone) = (entry.server.clone(), shared.clone(), entry.gone.clone());
             let (rested, models) = (entry.rested.clone(), entry.models.clone());
+            let (proc, directory, others) = (self.proc.clone(), entry.directory.clone(), others.clone());
             let told = move |asker: &Asker, answer: Answer, cpu: u64| {
+                let mates = || directory.as_deref().map(resident::mates).unwrap_or_default();
+                let memory = server.pid.and_then(|pid| resident::of(&proc, pid, &mates(), &others));
+                let answer = Answer { memory, ..answer };
                 rested.store(clock::monotonic_ns() + cpu.saturating_mul(REST), Ordering::Relaxed);
                 *lock(&models) = answer.models.iter().map(|model| model.name.clone()).collect();
                 let known = asker.kind().or(server.kind);
