@@ -136,9 +136,22 @@ pub fn run(arguments: &[String]) {
     let server = Server::on(listener, kind, tell);
     for command in std::io::stdin().lines().map_while(Result::ok) {
         match command.split_once(' ') {
+            Some(("share", bytes)) => share(bytes.parse().unwrap()),
             Some(("manner", manner)) => server.manner(Manner::of(manner)),
             Some(("silence", value)) => server.silence(value == "true"),
             _ => server.change(|numbers| numbers.change(&command)),
         }
+    }
+}
+
+/// Takes shared memory, as vLLM does for its KV cache in host memory, until the process ends.
+fn share(bytes: usize) {
+    let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping, at an address of the kernel's choice.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, flags, -1, 0) };
+    assert_ne!(start, libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
+    for offset in (0..bytes).step_by(4096) {
+        // SAFETY: within the mapping, which is writable.
+        unsafe { start.cast::<u8>().add(offset).write_volatile(1) };
     }
 }

@@ -171,3 +171,42 @@ fn memory_is_told_by_what_it_is_for() {
     assert_eq!(held(4, State::Asleep, 20).0.prompt_cache, None);
     assert_eq!(held(5, State::Up, 40).0.prompt_cache, Some(0));
 }
+
+#[test]
+fn weights_are_the_mapped_model_files_that_are_in_memory() {
+    use crate::statistic::model_file::{self, File, How, Process, Tier};
+    let mut view = View::default();
+    let server = server("a", 7);
+    let memory = Some(Memory { file: 350, ..Memory::default() });
+    let answer = answer(State::Up, vec![model("m", &[(WeightBytes, 100)])]);
+    fold(&mut view, 1, &server, answer.map(|answer| Answer { memory, ..answer }));
+    let weights = |view: &View| view.models.servers["a"].held(view).weights;
+    assert_eq!(weights(&view), Some(100), "no file is known: what the server says");
+    let file = |id, how, cached| File {
+        name: "m.gguf".into(),
+        id: (1, id),
+        how,
+        bytes: 400,
+        cached,
+        evicted: None,
+        tier: Tier::Ssd,
+        fstype: "ext4".into(),
+    };
+    let mut used = |pid, server: &str, files: Vec<File>| {
+        let (server, cgroup, resident, faults, why) = (Some(server.into()), None, None, None, None);
+        let process = Process { pid, server, cgroup, files, resident, faults, why };
+        let View { model_files, coverage, .. } = &mut view;
+        model_files.fold(2, &model_file::Reading::Used(process.into()), coverage);
+    };
+    used(7, "a", vec![file(1, How::Mapped, Some(300)), file(2, How::Open, Some(400))]);
+    used(8, "a", vec![file(1, How::Mapped, Some(300))]);
+    used(9, "b", vec![file(3, How::Mapped, Some(400))]);
+    assert_eq!(weights(&view), Some(300), "one file, which two processes of it have mapped");
+    let View { model_files, coverage, .. } = &mut view;
+    model_files.fold(3, &model_file::Reading::Gone { pid: 8 }, coverage);
+    let process =
+        |cached| Process { files: vec![file(1, How::Mapped, cached)], ..(*model_files.processes[&7].process).clone() };
+    let unknown = model_file::Reading::Used(process(None).into());
+    model_files.fold(4, &unknown, coverage);
+    assert_eq!(weights(&view), Some(350), "no more than it has of files in memory");
+}
