@@ -32,6 +32,7 @@ mod mcp;
 mod model;
 mod model_file;
 mod model_memory;
+mod model_told;
 mod monitor;
 mod name;
 mod network;
