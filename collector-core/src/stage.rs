@@ -170,7 +170,7 @@ impl Stage {
             ),
             Stage::Model => (
                 "model",
-                "A model server beyond the 256 (of one user 16), or a model of a server beyond the 16, that are kept. Its numbers are missing.",
+                "A model server beyond the 256 (of one user 16), or a model beyond the 16 of a server and the 512 of all, that are kept. Its numbers are missing.",
                 "Find out who starts so many: `headroom workloads`. Leave out servers that do not matter: `models.exclude`.",
             ),
             Stage::ModelFile => (

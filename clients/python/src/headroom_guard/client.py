@@ -11,7 +11,7 @@ from typing import Any, List, Optional, Union, cast
 from . import setting
 from .answer import Granted, Need, Reservation, Verdict
 from .error import AgentError, HeadroomError, NoAgentError
-from .host import GpuLine, HostLevel, Report, Status, Suggestions, WorkloadLine
+from .host import GpuLine, HostLevel, ModelServer, Report, Status, Suggestions, WorkloadLine
 from .setting import NoAgent
 from .wire import Answer, AsyncExchange, Exchange
 
@@ -75,6 +75,9 @@ class Client:
 
     def gpus(self) -> List[GpuLine]:
         return cast(List[GpuLine], self.read("gpus")["gpus"])
+
+    def models(self) -> List[ModelServer]:
+        return cast(List[ModelServer], self.read("models")["servers"])
 
     def workloads(self) -> List[WorkloadLine]:
         return cast(List[WorkloadLine], self.read("workloads")["workloads"])

@@ -186,6 +186,62 @@ class GpuLine(_GpuLine, total=False):
     workloads: List[Holder]
 
 
+class _StageLatency(TypedDict):
+    #: first_token, between_tokens, end_to_end or queue
+    stage: str
+    mean_seconds: float
+
+
+class StageLatency(_StageLatency, total=False):
+    """How long requests took in the last minute. A quantile is absent where only the mean is known."""
+
+    count: int
+    p50_seconds: float
+    p95_seconds: float
+    p99_seconds: float
+
+
+class _ModelLine(TypedDict):
+    model: str
+
+
+class ModelLine(_ModelLine, total=False):
+    """A model of a server: what the server says, with rates and latencies of the last minute. Not all that the agent says of it."""
+
+    requests_running: int
+    requests_waiting: int
+    slots: int
+    requests_per_second: float
+    prompt_tokens_per_second: float
+    generated_tokens_per_second: float
+    kv_used_ratio: float
+    preemptions: int
+    asleep: bool
+    stuck_seconds: float
+    latency: List[StageLatency]
+
+
+class _ModelServer(TypedDict):
+    server: str
+    url: str
+    #: up, loading, asleep, silent, failed or unreachable
+    state: str
+    asked: int
+    answer_seconds: float
+
+
+class ModelServer(_ModelServer, total=False):
+    """A model server, and what it said last."""
+
+    #: vllm, sglang, llama_cpp, llama_router, ollama, tgi, tei, triton or lmdeploy
+    kind: str
+    why: str
+    workload: str
+    pid: int
+    parent: str
+    models: List[ModelLine]
+
+
 class Unavailable(TypedDict):
     source: str
     reason: str

@@ -29,20 +29,13 @@ impl Told {
     /// What its processes hold in host memory.
     pub fn held(&self, view: &View) -> Held {
         let workload = self.workload(&view.workloads);
-        let own = |statistic| workload.and_then(|workload| workload.statistics.get(statistic));
-        let shmem = self.memory.map(|memory| own(MemoryShmem).map_or(memory.shmem, |all| all.min(memory.shmem)));
-        let configured = self.sum(OffloadBytes).filter(|bytes| *bytes > 0);
-        // vLLM has it in shared memory; others say how much of it they use.
-        let offload = match self.server.kind {
-            Some(Vllm) => configured.and(shmem),
-            _ => self.offload_used(),
-        };
+        let known = view.known.map_or_else(|| Known::of(&view.coverage), |(_, known)| known);
         let grown = self.memory.zip(self.least).map(|(memory, least)| memory.anon.saturating_sub(least));
-        let cuda = workload.and_then(|workload| Number::Pinned.of(workload, Known::of(&view.coverage)));
+        let cuda = workload.and_then(|workload| Number::Pinned.of(workload, known));
         let pinned = [self.memory.map(|memory| memory.pinned), cuda, self.sum(PinnedBytes)];
         Held {
             weights: self.memory.zip(self.weights(view)).map(|(memory, bytes)| memory.file.min(bytes)),
-            kv_offload: offload,
+            kv_offload: self.kv_offload(view),
             prompt_cache: self
                 .sum(PromptCacheBytes)
                 .filter(|bytes| *bytes > 0)
@@ -55,7 +48,18 @@ impl Told {
     /// KV cache in host memory as a share of what is configured for it.
     pub fn offload_over(&self, view: &View) -> Option<f64> {
         let configured = self.sum(OffloadBytes).filter(|bytes| *bytes > 0)?;
-        self.held(view).kv_offload.map(|held| held as f64 / configured as f64)
+        self.kv_offload(view).map(|held| held as f64 / configured as f64)
+    }
+
+    /// vLLM has it in shared memory; others say how much of it they use.
+    fn kv_offload(&self, view: &View) -> Option<u64> {
+        if self.server.kind != Some(Vllm) {
+            return self.offload_used();
+        }
+        self.sum(OffloadBytes).filter(|bytes| *bytes > 0)?;
+        let workload = self.workload(&view.workloads);
+        let charged = workload.and_then(|workload| workload.statistics.get(MemoryShmem));
+        self.memory.map(|memory| charged.map_or(memory.shmem, |all| all.min(memory.shmem)))
     }
 
     /// What is in memory of the model files that it maps, as far as that is known, or the size of the weights as it says.
