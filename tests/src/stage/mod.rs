@@ -9,6 +9,7 @@ mod row;
 mod run;
 pub mod scenario;
 pub mod script;
+pub mod slow;
 pub mod starved;
 pub mod table;
 mod told;

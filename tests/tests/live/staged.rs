@@ -4,7 +4,7 @@ use std::env;
 
 use collector_tests::needs;
 use collector_tests::require::is_root;
-use collector_tests::stage::{Options, Row, run, starved, table};
+use collector_tests::stage::{Options, Row, run, slow, starved, table};
 
 /// Set by `cargo xtask test incidents`: the seed of the numbers, and parts of names.
 const SEED: &str = "HEADROOM_STAGE_SEED";
@@ -29,7 +29,9 @@ fn the_quick_incidents_are_told_as_they_are() {
 #[ignore = "takes a quarter of an hour: cargo xtask test incidents"]
 fn every_incident_is_staged() {
     needs!(is_root(), "loading eBPF programs needs root");
-    let mut rows: Vec<Row> = run(env!("CARGO_BIN_EXE_provoke"), table::all(), &options());
-    rows.extend(starved::run(env!("CARGO_BIN_EXE_provoke"), starved::all(), &options()));
+    let (program, options) = (env!("CARGO_BIN_EXE_provoke"), options());
+    let mut rows: Vec<Row> = run(program, table::all(), &options);
+    rows.extend(starved::run(program, starved::all(), &options));
+    rows.extend(slow::run(program, slow::all(), &options));
     assert!(!rows.is_empty(), "no scenario has such a name");
 }

@@ -1,0 +1,248 @@
+//! Plays one scenario of slowness: the server and its clients, what is usual, what happens, and what is told.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use collector::clock;
+use collector::source::cgroup::Controller;
+
+use super::super::interrupt::{self, until};
+use super::super::row::{MARK, Row};
+use super::super::run::Options;
+use super::super::scenario::Host;
+use super::super::told::{Listener, Told};
+use super::Slow;
+use crate::agent::Agent;
+use crate::cgroup::Cgroup;
+use crate::gguf;
+use crate::llama::{Llama, complete, python};
+use crate::provocation;
+use crate::receiver::{Answer, Receiver};
+use crate::require::own_machine;
+use crate::scratch::{Scratch, scratch};
+
+const KIND: &str = "latency";
+/// Windows of two seconds, and a baseline of six of them.
+const CONFIG: &str = "tick = \"500ms\"\n[models]\ninterval = \"500ms\"\n[workload]\nclose_interval = \"1s\"\n\
+    [latency]\nwindow = \"2s\"\nlearn = 6\nrequests = 3\n";
+/// How long the server works before anything happens: the baseline and some more.
+const USUAL: Duration = Duration::from_secs(22);
+/// How long the agent may take to tell of it.
+const TOLD: Duration = Duration::from_secs(40);
+/// How long after the first report nothing must be told where nothing happened, and how long evidence gathers before the end.
+const SILENCE: Duration = Duration::from_secs(16);
+const LONGER: Duration = Duration::from_secs(6);
+/// Tokens of an answer.
+const TOKENS: u32 = 6;
+
+/// Where a scenario plays.
+pub struct Stage {
+    program: String,
+    folder: Scratch,
+    address: String,
+    stop: Arc<AtomicBool>,
+    asking: Vec<JoinHandle<()>>,
+    children: Vec<Child>,
+    pub server: Place,
+    pub beside: Place,
+    pub above: Place,
+}
+
+/// A cgroup with limits.
+pub struct Place(Cgroup);
+
+impl Place {
+    fn write(&self, controller: Controller, [v2, v1]: [(&str, String); 2]) {
+        let (name, value) = if self.0.is_v2() { v2 } else { v1 };
+        let file = self.0.file(controller, name);
+        fs::write(&file, &value).unwrap_or_else(|why| panic!("{value} to {}: {why}", file.display()));
+    }
+
+    /// In hundredths of a CPU.
+    pub fn quota(&self, percent: u64) {
+        let quota = percent * 1000;
+        self.write(Controller::Cpu, [("cpu.max", format!("{quota} 100000")), ("cpu.cfs_quota_us", quota.to_string())]);
+    }
+
+    /// As many times as usual.
+    pub fn weight(&self, times: u64) {
+        let [v2, v1] = [(100 * times).to_string(), (1024 * times).to_string()];
+        self.write(Controller::Cpu, [("cpu.weight", v2), ("cpu.shares", v1)]);
+    }
+
+    pub fn limit(&self, bytes: u64) {
+        self.0.limit(bytes);
+    }
+
+    pub fn high(&self, bytes: u64) {
+        fs::write(self.0.memory().join("memory.high"), bytes.to_string()).unwrap();
+    }
+}
+
+impl Stage {
+    fn act(&mut self, place: fn(&Stage) -> &Place, steps: &[&str]) {
+        let steps = [&["act"], steps].concat();
+        let child = provocation::spawn(&self.program, &place(self).0, &steps);
+        self.children.push(child);
+    }
+
+    pub fn neighbour(&mut self, steps: &[&str]) {
+        self.act(|stage| &stage.beside, steps);
+    }
+
+    pub fn sidecar(&mut self, steps: &[&str]) {
+        self.act(|stage| &stage.server, steps);
+    }
+
+    /// It writes past the page cache with several threads.
+    pub fn neighbour_on_disk(&mut self) {
+        let path = self.folder.join("flood");
+        let step = format!("write:{}:600:8", path.display());
+        fs::write(&path, vec![1; 64 << 20]).unwrap();
+        self.neighbour(&[&step]);
+    }
+
+    /// More of them.
+    pub fn clients(&mut self, count: usize) {
+        for _ in 0..count {
+            let (stop, address) = (self.stop.clone(), self.address.clone());
+            let ask = move || {
+                // At the end the server goes first.
+                let mut ask = || catch_unwind(|| complete(&address, "abc", TOKENS)).is_ok();
+                while !stop.load(Ordering::Relaxed) && ask() {}
+            };
+            self.asking.push(std::thread::spawn(ask));
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        self.asking.drain(..).for_each(|thread| drop(thread.join()));
+    }
+}
+
+/// Stages what applies to this host, one after the other; prints each result. `program` is `provoke`.
+pub fn run(program: &str, scenarios: Vec<Slow>, options: &Options) -> Vec<Row> {
+    if !python().is_file() {
+        println!("slowness is not staged: llama.cpp's server is not installed: cargo xtask test");
+        return Vec::new();
+    }
+    let _caught = interrupt::catch();
+    let v2 = Cgroup::new("stage-probe").is_v2();
+    let applies = |scenario: &Slow| match scenario.host {
+        Host::Any => true,
+        Host::V1 => !v2,
+        Host::V2 => v2,
+        Host::Own => v2 && own_machine(),
+    };
+    let names = &options.names;
+    let asked = |scenario: &Slow| names.is_empty() || names.iter().any(|it| scenario.name.contains(it.as_str()));
+    let chosen: Vec<Slow> = scenarios.into_iter().filter(|it| applies(it) && asked(it)).collect();
+    if chosen.is_empty() {
+        return Vec::new();
+    }
+    let receiver = Receiver::start(Answer::Accept);
+    let agent = Agent::start_unrecorded(&format!("{CONFIG}[[sink.webhook]]\nurl = {:?}\n", receiver.url()));
+    let listener = Listener::new(agent.directory(), receiver);
+    let mut rows = Vec::new();
+    for scenario in chosen {
+        if interrupt::noted() {
+            break;
+        }
+        let played = catch_unwind(AssertUnwindSafe(|| play(program, &scenario, &listener)));
+        let row = played.unwrap_or_else(|_| Row { failed: Some("it panicked".to_owned()), ..row(&scenario) });
+        println!("{MARK}{}", row.json());
+        rows.push(row);
+    }
+    assert!(!interrupt::noted(), "interrupted");
+    agent.stop();
+    rows
+}
+
+fn row(scenario: &Slow) -> Row {
+    let truth = if scenario.causes.is_empty() { "nothing".to_owned() } else { scenario.causes.join(" or ") };
+    Row { name: scenario.name.to_owned(), what: scenario.what.to_owned(), truth, ..Row::default() }
+}
+
+fn play(program: &str, scenario: &Slow, listener: &Listener) -> Row {
+    let failed = |why: String| Row { failed: Some(why), ..row(scenario) };
+    let folder = scratch();
+    let model = folder.join("made-up.gguf");
+    gguf::llama(&model, scenario.layers);
+    let above = Cgroup::everywhere(&format!("stage-{}", scenario.name));
+    for controller in ["cpu", "memory", "io"] {
+        let _ = above.delegate(controller);
+    }
+    let [server, beside] = ["server", "neighbour"].map(|name| Cgroup::everywhere_at(&format!("{}/{name}", above.path)));
+    let (path, root) = (server.path.clone(), above.path.clone());
+    let [server, beside, above] = [server, beside, above].map(Place);
+    let (stop, address) = (Arc::default(), String::new());
+    let (asking, children) = (Vec::new(), Vec::new());
+    let mut stage =
+        Stage { program: program.to_owned(), folder, address, stop, asking, children, server, beside, above };
+    (scenario.before)(&mut stage);
+    let flags = [&["-c", "512", "-t", "1", "--cache-ram", "0", "--metrics"], scenario.flags].concat();
+    let llama = Llama::start(&stage.server.0, &model, &flags);
+    stage.address = llama.address.clone();
+    stage.clients(scenario.clients);
+    let ours = |since: u64| -> Vec<Told> {
+        let is_ours = |it: &Told| {
+            let labels = &it.incident.labels;
+            it.incident.kind.name() == KIND && labels.get("workload") == Some(&path)
+        };
+        listener.incidents(since).into_iter().filter(is_ours).collect()
+    };
+    let started = clock::unix_ns();
+    if let Err(why) = interrupt::pause(USUAL) {
+        return failed(why);
+    }
+    if let Some(told) = ours(started).first() {
+        // Something else made it slow: a host that is not calm.
+        return failed(format!("it was slow before anything happened: {}: {}", told.last.cause, told.last.sentence));
+    }
+    let begun = clock::unix_ns();
+    (scenario.fault)(&mut stage);
+    let mut row = row(scenario);
+    if scenario.causes.is_empty() {
+        let _ = interrupt::pause(SILENCE);
+        let told = ours(begun);
+        (row.first, row.last) =
+            told.first().map_or(("nothing".to_owned(), "nothing".to_owned()), |it| texts(it, &root));
+        (row.first_right, row.cause_right) = (told.is_empty(), told.is_empty());
+        return row;
+    }
+    if until("the report", TOLD, || (!ours(begun).is_empty()).then_some(())).is_err() {
+        row.last = "nothing was told".to_owned();
+        return row;
+    }
+    let _ = interrupt::pause(LONGER);
+    // The server is calm again, and the incident complete.
+    drop(llama);
+    drop(stage);
+    let done = || ours(begun).first().filter(|told| told.incident.complete).cloned();
+    let told = until("the end", TOLD, done).ok().or_else(|| ours(begun).first().cloned());
+    let Some(told) = told else { return failed("the incident is gone".to_owned()) };
+    (row.first, row.last) = texts(&told, &root);
+    row.first_right = scenario.causes.contains(&&*told.first.cause);
+    row.cause_right = scenario.causes.contains(&&*told.last.cause);
+    let missing = scenario.says.iter().filter(|words| !told.last.sentence.contains(*words));
+    row.faults = missing.map(|words| format!("the sentence does not say {words}")).collect();
+    row
+}
+
+/// What was said first and last, without the path of the scenario, which is long.
+fn texts(told: &Told, root: &str) -> (String, String) {
+    let text = |cause: &str, sentence: &str| format!("{cause}: {sentence}").replace(root, "/…");
+    (text(&told.first.cause, &told.first.sentence), text(&told.last.cause, &told.last.sentence))
+}

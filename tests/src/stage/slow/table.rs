@@ -1,0 +1,164 @@
+//! The scenarios of slowness: what happens, and what is true of it.
+
+use super::super::scenario::Host;
+use super::Slow;
+
+/// Bytes of one layer of the made-up model.
+const LAYER: u64 = 45_100_000;
+
+const NOTHING: Slow = Slow {
+    name: "",
+    what: "",
+    host: Host::Any,
+    layers: 3,
+    flags: &["-np", "1"],
+    clients: 1,
+    before: |_| {},
+    fault: |_| {},
+    causes: &[],
+    says: &[],
+};
+
+/// All of them.
+pub fn all() -> Vec<Slow> {
+    vec![
+        Slow {
+            name: "slow_by_quota",
+            what: "its CPU quota is lowered to a third of a CPU",
+            fault: |stage| stage.server.quota(33),
+            causes: &["cpu_throttled"],
+            says: &["quota of 0.33 CPUs"],
+            ..NOTHING
+        },
+        Slow {
+            name: "slow_by_quota_lowered_further",
+            what: "its CPU quota is lowered from two CPUs to half a CPU",
+            before: |stage| stage.server.quota(200),
+            fault: |stage| stage.server.quota(50),
+            causes: &["cpu_throttled"],
+            says: &["quota of 0.50 CPUs", "was 2.00 CPUs before"],
+            ..NOTHING
+        },
+        Slow {
+            name: "slow_by_quota_above",
+            what: "the cgroup above it gets a CPU quota of a third of a CPU",
+            fault: |stage| stage.above.quota(33),
+            causes: &["cpu_throttled"],
+            says: &["quota of 0.33 CPUs"],
+            ..NOTHING
+        },
+        Slow {
+            name: "slow_by_neighbours_on_the_cpu",
+            what: "a neighbour runs eight busy threads",
+            fault: |stage| stage.neighbour(&["spin:8", "stay"]),
+            causes: &["cpu_contended"],
+            says: &["/neighbour uses"],
+            ..NOTHING
+        },
+        Slow {
+            name: "slow_by_a_heavier_neighbour",
+            what: "a neighbour with eight times its weight runs two busy threads",
+            before: |stage| stage.beside.weight(8),
+            fault: |stage| stage.neighbour(&["spin:2", "stay"]),
+            causes: &["cpu_contended"],
+            says: &["/neighbour uses"],
+            ..NOTHING
+        },
+        Slow {
+            name: "slow_by_a_small_limit",
+            what: "its memory limit is lowered to two thirds of its mapped model",
+            layers: 6,
+            fault: |stage| stage.server.limit(4 * LAYER),
+            causes: &["read_again"],
+            says: &["weights", "own limit of"],
+            ..NOTHING
+        },
+        Slow {
+            name: "slow_by_a_limit_just_too_small",
+            what: "its memory limit is lowered to just below its mapped model",
+            layers: 6,
+            fault: |stage| stage.server.limit(6 * LAYER - 20_000_000),
+            causes: &["read_again"],
+            says: &["weights"],
+            ..NOTHING
+        },
+        Slow {
+            name: "slow_by_memory_high",
+            what: "its memory.high is lowered to two thirds of its mapped model",
+            host: Host::V2,
+            layers: 6,
+            fault: |stage| stage.server.high(4 * LAYER),
+            causes: &["read_again", "at_memory_high"],
+            says: &["memory.high of"],
+            ..NOTHING
+        },
+        Slow {
+            name: "slow_by_a_sidecar",
+            what: "another process in its cgroup takes the memory that its mapped model needs",
+            layers: 6,
+            before: |stage| stage.server.limit(10 * LAYER),
+            fault: |stage| stage.sidecar(&[&format!("anon:{}:0", 6 * LAYER), "stay"]),
+            causes: &["read_again"],
+            says: &["own limit of"],
+            ..NOTHING
+        },
+        Slow {
+            name: "slow_by_a_neighbour_that_grows",
+            what: "a neighbour below the same limit takes the memory that its mapped model needs",
+            layers: 6,
+            before: |stage| stage.above.limit(10 * LAYER),
+            fault: |stage| stage.neighbour(&[&format!("anon:{}:0", 6 * LAYER), "stay"]),
+            causes: &["read_again", "reclaim"],
+            says: &[],
+            ..NOTHING
+        },
+        Slow {
+            name: "slow_by_a_neighbour_on_the_disk",
+            what: "its model is a little too large for its limit, and a neighbour floods the disk",
+            layers: 6,
+            before: |stage| stage.server.limit(5 * LAYER),
+            fault: |stage| stage.neighbour_on_disk(),
+            causes: &["io_by_neighbour"],
+            says: &["/neighbour floods the disk"],
+            ..NOTHING
+        },
+        Slow {
+            name: "slow_by_more_clients",
+            what: "one place, and five more clients",
+            fault: |stage| stage.clients(5),
+            causes: &["too_many_clients"],
+            says: &["requests wait"],
+            ..NOTHING
+        },
+        Slow {
+            name: "slow_by_more_clients_than_two_places",
+            what: "two places, two clients, and eight more",
+            flags: &["-np", "2"],
+            clients: 2,
+            fault: |stage| stage.clients(8),
+            causes: &["too_many_clients"],
+            says: &["all 2 places are taken"],
+            ..NOTHING
+        },
+        Slow { name: "not_slow", what: "nothing happens", ..NOTHING },
+        Slow {
+            name: "not_slow_by_a_reader",
+            what: "a neighbour reads from the disk, and its model is in memory",
+            fault: |stage| stage.neighbour_on_disk(),
+            ..NOTHING
+        },
+        Slow {
+            name: "not_slow_by_a_quota_that_is_large_enough",
+            what: "it gets a CPU quota of two CPUs, of which it uses one",
+            fault: |stage| stage.server.quota(200),
+            ..NOTHING
+        },
+        Slow {
+            name: "not_slow_by_a_larger_limit",
+            what: "its memory limit is lowered, and its model still fits",
+            before: |stage| stage.server.limit(20 * LAYER),
+            fault: |stage| stage.server.limit(12 * LAYER),
+            ..NOTHING
+        },
+    ]
+}
