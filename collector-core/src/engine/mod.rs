@@ -29,7 +29,7 @@ mod victim;
 use std::sync::Arc;
 
 use crate::cgroup::Id;
-use crate::incident::{Incident, Kind};
+use crate::incident::Incident;
 use crate::outcome::{Named, Outcome};
 use crate::rule::Rules;
 use crate::sample::{Reading, Sample};
@@ -135,12 +135,6 @@ impl Engine {
         for incident in past.iter().filter(|incident| view.incidents.find(&incident.id).is_none()).collect::<Vec<_>>() {
             view.incidents.keep(kept(incident));
         }
-    }
-
-    /// What an incident of this kind would say now of a workload, or of a model that a server in it serves, that became slow at this
-    /// time. Nothing changes.
-    pub fn slowness(&self, kind: Kind, workload: &str, server: Option<(&str, &str)>, since: u64) -> Incident {
-        incident::slow::told(&self.view, kind, incident::slow::Subject { workload, server, since })
     }
 
     /// The current state. While a clone of it is held, the next [`Engine::apply`] copies the state.

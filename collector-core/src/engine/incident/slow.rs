@@ -1,7 +1,7 @@
 //! Gathers why something is slow: facts of the time that is judged beside what was usual, and who else used the host.
 
 use crate::cgroup::contains;
-use crate::incident::{Incident, Kind, Neighbour, Pair, Slow, What};
+use crate::incident::{Incident, Neighbour, Pair, Slow, What};
 use crate::series::Series;
 use crate::statistic::gpu::{POWER_CAPPED, REASONS, Statistic as OfGpu, THROTTLED};
 use crate::statistic::host::Statistic as OfHost;
@@ -147,17 +147,6 @@ fn neighbour(workload: &Workload, now: &Window, before: &Window) -> Option<Neigh
         growth_bytes: now.growth(track, Series::Memory).map(|growth| growth as i64),
         memory_bytes: now.newest(track, Series::Memory).map(|memory| memory as u64),
     })
-}
-
-/// The incident as it would be told now.
-pub(in crate::engine) fn told(view: &View, kind: Kind, subject: Subject<'_>) -> Incident {
-    let mut incident = Incident::new(kind, String::new(), view.time);
-    incident.evidence.slow = Some(evidence(view, subject, view.time));
-    let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    incident.labels = [label("workload", subject.workload)].into();
-    incident.labels.extend(subject.server.map(|(server, _)| label("server", server)));
-    super::explain(&mut incident);
-    incident
 }
 
 /// What is slow, where nobody says it better.

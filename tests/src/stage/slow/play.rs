@@ -27,16 +27,18 @@ use crate::require::own_machine;
 use crate::scratch::{Scratch, scratch};
 
 const KIND: &str = "latency";
-/// Windows of two seconds, and a baseline of six of them.
+/// Windows of two seconds, and a baseline of five of them.
 const CONFIG: &str = "tick = \"500ms\"\n[models]\ninterval = \"500ms\"\n[workload]\nclose_interval = \"1s\"\n\
-    [latency]\nwindow = \"2s\"\nlearn = 6\nrequests = 3\n";
-/// How long the server works before anything happens: the baseline and some more.
-const USUAL: Duration = Duration::from_secs(22);
+    [latency]\nwindow = \"2s\"\nlearn = 5\nrequests = 1\n";
+/// How long the server works before anything happens: it starts, the baseline, and what is held back from it.
+const USUAL: Duration = Duration::from_secs(24);
 /// How long the agent may take to tell of it.
 const TOLD: Duration = Duration::from_secs(40);
 /// How long after the first report nothing must be told where nothing happened, and how long evidence gathers before the end.
 const SILENCE: Duration = Duration::from_secs(16);
 const LONGER: Duration = Duration::from_secs(6);
+/// How long it may take until it is as usual again.
+const END: Duration = Duration::from_secs(20);
 /// Tokens of an answer.
 const TOKENS: u32 = 6;
 
@@ -46,6 +48,10 @@ pub struct Stage {
     folder: Scratch,
     address: String,
     stop: Arc<AtomicBool>,
+    /// Ends those that were not there at first.
+    more: Arc<AtomicBool>,
+    /// Clients that are there from the start.
+    usual: usize,
     asking: Vec<JoinHandle<()>>,
     children: Vec<Child>,
     pub server: Place,
@@ -57,6 +63,20 @@ pub struct Stage {
 pub struct Place(Cgroup);
 
 impl Place {
+    /// Without any limit.
+    fn free(&self) {
+        let v2 = self.0.is_v2();
+        let files = [
+            (Controller::Cpu, ["cpu.max", "cpu.cfs_quota_us"], ["max 100000", "-1"]),
+            (Controller::Memory, ["memory.max", "memory.limit_in_bytes"], ["max", "-1"]),
+            (Controller::Memory, ["memory.high", ""], ["max", ""]),
+        ];
+        for (controller, names, values) in files {
+            // Not every kernel has each of them.
+            let _ = fs::write(self.0.file(controller, names[usize::from(!v2)]), values[usize::from(!v2)]);
+        }
+    }
+
     fn write(&self, controller: Controller, [v2, v1]: [(&str, String); 2]) {
         let (name, value) = if self.0.is_v2() { v2 } else { v1 };
         let file = self.0.file(controller, name);
@@ -107,14 +127,29 @@ impl Stage {
         self.neighbour(&[&step]);
     }
 
-    /// More of them.
+    /// What made it slow is over.
+    fn calm(&mut self) {
+        self.end_children();
+        self.more.store(true, Ordering::Relaxed);
+        [&self.above, &self.server, &self.beside].into_iter().for_each(Place::free);
+    }
+
+    fn end_children(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// More of them, until it is calm.
     pub fn clients(&mut self, count: usize) {
         for _ in 0..count {
-            let (stop, address) = (self.stop.clone(), self.address.clone());
+            let (stops, address) = ([self.stop.clone(), self.more.clone()], self.address.clone());
+            let first = self.asking.len() < self.usual;
             let ask = move || {
-                // At the end the server goes first.
-                let mut ask = || catch_unwind(|| complete(&address, "abc", TOKENS)).is_ok();
-                while !stop.load(Ordering::Relaxed) && ask() {}
+                let over = || stops[0].load(Ordering::Relaxed) || !first && stops[1].load(Ordering::Relaxed);
+                // At the end the server may go first.
+                while !over() && catch_unwind(|| complete(&address, "abc", TOKENS)).is_ok() {}
             };
             self.asking.push(std::thread::spawn(ask));
         }
@@ -124,10 +159,7 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        for child in &mut self.children {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.end_children();
         self.asking.drain(..).for_each(|thread| drop(thread.join()));
     }
 }
@@ -187,10 +219,19 @@ fn play(program: &str, scenario: &Slow, listener: &Listener) -> Row {
     let [server, beside] = ["server", "neighbour"].map(|name| Cgroup::everywhere_at(&format!("{}/{name}", above.path)));
     let (path, root) = (server.path.clone(), above.path.clone());
     let [server, beside, above] = [server, beside, above].map(Place);
-    let (stop, address) = (Arc::default(), String::new());
-    let (asking, children) = (Vec::new(), Vec::new());
-    let mut stage =
-        Stage { program: program.to_owned(), folder, address, stop, asking, children, server, beside, above };
+    let mut stage = Stage {
+        program: program.to_owned(),
+        folder,
+        address: String::new(),
+        stop: Arc::default(),
+        more: Arc::default(),
+        usual: scenario.clients,
+        asking: Vec::new(),
+        children: Vec::new(),
+        server,
+        beside,
+        above,
+    };
     (scenario.before)(&mut stage);
     let flags = [&["-c", "512", "-t", "1", "--cache-ram", "0", "--metrics"], scenario.flags].concat();
     let llama = Llama::start(&stage.server.0, &model, &flags);
@@ -227,11 +268,9 @@ fn play(program: &str, scenario: &Slow, listener: &Listener) -> Row {
         return row;
     }
     let _ = interrupt::pause(LONGER);
-    // The server is calm again, and the incident complete.
-    drop(llama);
-    drop(stage);
+    stage.calm();
     let done = || ours(begun).first().filter(|told| told.incident.complete).cloned();
-    let told = until("the end", TOLD, done).ok().or_else(|| ours(begun).first().cloned());
+    let told = until("the end", END, done).ok().or_else(|| ours(begun).first().cloned());
     let Some(told) = told else { return failed("the incident is gone".to_owned()) };
     (row.first, row.last) = texts(&told, &root);
     row.first_right = scenario.causes.contains(&&*told.first.cause);
