@@ -111,7 +111,7 @@ fn when(kind: Kind) -> &'static str {
             "A process of another workload (earlyoom, systemd-oomd, a shell, …) sent SIGKILL or SIGTERM to a process while memory was short. Its further signals to the same workload within a second are part of it. Without shortage no signal is reported: services and containers are stopped with the same ones."
         }
         Kind::Latency => {
-            "A model server answers more slowly than usual at like load: a percentile of its own time to first token, between tokens or end to end, or the mean time of a token where a server tells no more."
+            "A model server answers more slowly than usual at like load: its p95 or p99 of the time to first token, between tokens or end to end, or the mean time of a token where it tells no more, is worse by `latency.worse` in two of three windows, and by more than chance explains. The incident is complete when two windows in a row are as usual, or after 10 min; no other begins meanwhile. Without enough windows at like load nothing is compared. What was worse for `latency.accept` is usual from then on."
         }
         Kind::GpuStarved => {
             "A workload used a GPU that it has for itself for a quarter less of the time than usual (`starved.fall`), for 30 s (`starved.window`), and something that is worse than usual is to blame: what its own tasks wait for, or its GPU's link. No incident begins where the workload itself does less (an evaluation, a checkpoint, fewer requests of its model servers), nor while it is new, nor of a GPU that several workloads share: `headroom_gpu_job_state` says which. The incident is complete once utilization is as usual again, the job is gone, or after ten minutes; what goes on for an hour is usual from then on."

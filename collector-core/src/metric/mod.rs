@@ -26,6 +26,7 @@ pub mod model;
 pub mod model_file;
 pub mod model_latency;
 pub mod model_number;
+mod model_standing;
 pub mod network;
 mod number;
 pub mod oom;
@@ -272,6 +273,8 @@ pub const METRICS: &[Metric] = &[
     model_number::ASLEEP,
     model_latency::SECONDS,
     model_latency::QUANTILE_SECONDS,
+    model_standing::BASELINE,
+    model_standing::STATE,
     alert::ALERTS,
     alert::FIRED,
     coverage::BUILD_INFO,

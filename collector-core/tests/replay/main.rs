@@ -10,6 +10,7 @@ mod fixture;
 mod golden;
 mod incident;
 mod kill;
+mod latency;
 mod learn;
 mod level;
 mod model;

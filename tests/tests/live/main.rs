@@ -21,6 +21,7 @@ mod hostile;
 mod incident;
 mod journal;
 mod kill;
+mod latency;
 mod learn;
 mod lease;
 mod level;

@@ -112,13 +112,16 @@ impl Judge {
             (None, Some(_)) => State::Ok,
             (None, None) => State::Learning,
         };
-        let usual = found.map(|(_, usual)| usual);
+        let known = found.map(|(_, usual)| (usual.seconds, usual.like));
+        // What got slower runs more requests at once than ever: it stays worse than what it was last compared with.
+        let before = self.line.filter(|_| self.since.is_some()).and_then(|line| Some((line.usual?, line.like)));
+        let usual = known.or(before);
         self.line = Some(Line {
             measure,
             state,
             now,
-            usual: usual.map(|usual| usual.seconds),
-            like: usual.map_or(0, |usual| usual.like),
+            usual: usual.map(|(seconds, _)| seconds),
+            like: usual.map_or(0, |(_, like)| like),
             time: point.ended,
             since: self.since,
         });

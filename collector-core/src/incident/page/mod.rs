@@ -1,6 +1,7 @@
 //! Renders an incident as a page of text. Of the terminal it knows only the width and whether to colour.
 
 mod chart;
+mod latency;
 mod sentence;
 mod slow;
 pub mod spark;
@@ -46,6 +47,9 @@ pub fn page(incident: &Incident, checks: &[[String; 2]], width: usize, colour: b
     }
     if let Some(gpu) = &evidence.gpu {
         lost(&mut page, gpu);
+    }
+    if let Some(slowdown) = &evidence.latency {
+        latency::slower(&mut page, slowdown);
     }
     if let Some(starved) = &evidence.starved {
         slow::starved(&mut page, starved);

@@ -24,7 +24,7 @@ pub(super) const WORSE: Setting = without_flag(
 
 pub(super) const WINDOW: Setting = without_flag(
     "latency.window",
-    Kind::Duration(|config| &mut config.latency.window, Duration::from_secs(1), HOUR),
+    Kind::Duration(|config| &mut config.latency.window, Duration::from_millis(100), HOUR),
     "How long requests are looked at together. Two of three windows that are worse begin an incident, two that are not end it. With \
           another window, all is learned anew.",
 );

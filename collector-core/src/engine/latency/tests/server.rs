@@ -163,7 +163,7 @@ impl Made {
             (GeneratedTokens, self.output),
         ];
         let model = Model { name: "m".into(), values: Values::from_iter(values), latency: self.latency.to_vec() };
-        let answer = Answer { state, why: None, took: 1, models: vec![model], memory: None };
+        let answer = Answer { state, why: None, took: 1, memory: None, models: vec![model] };
         Reading { server: self.server.clone(), answer: Some(answer) }
     }
 }
