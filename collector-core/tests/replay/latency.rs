@@ -141,7 +141,8 @@ impl World {
         for (name, value) in numbers {
             writeln!(text, "vllm:{name}{{{labels}}} {value:?}").unwrap();
         }
-        writeln!(text, "vllm:request_success_total{{{labels},finished_reason=\"stop\"}} {:?}", self.requests as f64).unwrap();
+        writeln!(text, "vllm:request_success_total{{{labels},finished_reason=\"stop\"}} {:?}", self.requests as f64)
+            .unwrap();
         for (stage, name) in ["time_to_first_token_seconds", "inter_token_latency_seconds"].into_iter().enumerate() {
             writeln!(text, "# TYPE vllm:{name} histogram").unwrap();
             let mut below = 0;
@@ -164,7 +165,7 @@ impl World {
 #[test]
 fn a_server_without_room_for_its_kv_cache_is_one_incident_with_that_cause() {
     let mut world = World::new();
-    world.serve(40, USUAL);
+    world.serve(25, USUAL);
     assert_eq!((world.state(), world.incidents.len()), (State::Ok, 0));
     // Requests are thrown out and computed again: as many run, and wait longer for their first token.
     world.serve(6, Now { waiting: 8, kv: 0.99, preempted: 4, first: 0.9, ..USUAL });
@@ -201,7 +202,7 @@ fn a_server_without_room_for_its_kv_cache_is_one_incident_with_that_cause() {
 #[test]
 fn more_to_do_is_no_incident_and_what_lasts_is_reported_once() {
     let mut world = World::new();
-    world.serve(40, USUAL);
+    world.serve(25, USUAL);
     // Twice as much at once takes longer; there is nothing like it to compare with.
     world.serve(15, Now { running: 12, first: 0.5, between: 0.045, ..USUAL });
     assert_eq!(world.incidents, []);

@@ -58,7 +58,10 @@ fn a_server_whose_first_tokens_take_longer_is_an_incident_until_they_do_not() {
     needs!(is_root(), "loading eBPF programs needs root");
     let server = Server::start(Kind::Vllm);
     let port = server.address.port();
-    let agent = Agent::start(&format!("{CONFIG}[[model_server]]\nurl = \"{}\"\nkind = \"vllm\"\nworkload = \"mine\"\n", server.url()));
+    let agent = Agent::start(&format!(
+        "{CONFIG}[[model_server]]\nurl = \"{}\"\nkind = \"vllm\"\nworkload = \"mine\"\n",
+        server.url()
+    ));
     let state = |state: &str| format!("state=\"{state}\"");
     let holds = |wanted: &str| {
         let labels = [state(wanted), format!("{port}")];
@@ -69,7 +72,8 @@ fn a_server_whose_first_tokens_take_longer_is_an_incident_until_they_do_not() {
     };
     serve_until(&agent, &server, 0.4, holds("ok"));
     assert_eq!(incidents(&agent), [] as [Value; 0]);
-    let usual = series(&agent, "headroom_model_latency_baseline_seconds", &["stage=\"first_token\"", "quantile=\"0.95\""]);
+    let usual =
+        series(&agent, "headroom_model_latency_baseline_seconds", &["stage=\"first_token\"", "quantile=\"0.95\""]);
     // The longest are 0.44 s: in the bucket up to half a second.
     assert!(usual.is_some_and(|usual| (0.4..=0.5).contains(&usual)), "{usual:?}");
 

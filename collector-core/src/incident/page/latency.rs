@@ -25,7 +25,9 @@ pub(super) fn slower(page: &mut Text, slowdown: &Slowdown) {
     ];
     let known: Vec<String> = load
         .into_iter()
-        .filter_map(|(number, what)| number.map(|number| format!("{} {what}", fixed(number, usize::from(number < 10.0)))))
+        .filter_map(|(number, what)| {
+            number.map(|number| format!("{} {what}", fixed(number, usize::from(number < 10.0))))
+        })
         .collect();
     if !known.is_empty() {
         page.paragraph(Paint::Plain, &format!("on average {}", known.join(", ")));
