@@ -55,7 +55,7 @@ fn found(proc: &Path, finder: &Finder, settings: &Settings) -> (bool, Vec<String
     for (key, spot) in Places::read(proc).spots(&finder.candidates) {
         let candidate = finder.candidates.get(&spot.pid);
         let seen = Seen { configured: None, spot: Some(spot.clone()), candidate };
-        let name = seen.name(&Known::Found(key));
+        let name = seen.name(&Known::Found(key, seen.kind()));
         let out = settings.exclude.matches(&name)
             || candidate.is_some_and(|candidate| settings.exclude.matches(&candidate.path));
         let text = match (&spot.way, out) {

@@ -59,7 +59,7 @@ impl Finder {
             looks: Looks::new(&proc),
             proc,
             memory: memory.clone(),
-            patience: Patience::new("headroom-model-file", DEADLINE),
+            patience: Patience::new("headroom-model-line", DEADLINE),
             candidates: BTreeMap::new(),
             lost: 0,
         }

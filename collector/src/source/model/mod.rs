@@ -259,7 +259,7 @@ impl Seeker {
         spots.retain(|key, spot| {
             let candidate = candidates.get(&spot.pid);
             let found = Seen { configured: None, spot: Some(spot.clone()), candidate };
-            let name = found.name(&Known::Found(*key));
+            let name = found.name(&Known::Found(*key, found.kind()));
             !exclude.matches(&name) && !candidate.is_some_and(|candidate| exclude.matches(&candidate.path))
         });
         let (placed, refused) = place::share(spots, candidates, seen.len());
@@ -268,7 +268,8 @@ impl Seeker {
         self.refused = refused;
         for (key, spot) in placed {
             let candidate = candidates.get(&spot.pid);
-            seen.insert(Known::Found(key), Seen { configured: None, spot: Some(spot), candidate });
+            let found = Seen { configured: None, spot: Some(spot), candidate };
+            seen.insert(Known::Found(key, found.kind()), found);
         }
         lock(&self.shared.found).lost += fresh;
         self.servers.settle(seen, &self.shared);

@@ -1,6 +1,7 @@
 //! Which of the processes that look like model servers are servers, how each can be reached without entering a namespace, and who gets a
 //! place: a user decides how many there are. Reads the kernel's tables of sockets and routes; connects to nothing.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,6 +18,8 @@ use super::socket::{Listener, listeners};
 /// Servers that are asked, and those of one owner.
 pub const SERVERS: usize = 256;
 const OF_AN_OWNER: usize = 16;
+/// Places that users leave to the host's own.
+const FOR_HOST: usize = 64;
 
 /// A port of a network namespace.
 pub type Key = (u64, u16);
@@ -44,9 +47,9 @@ pub struct Spot {
 pub struct Places<'a> {
     proc: &'a Path,
     own: Option<u64>,
-    routes: Result<Routes, String>,
-    /// Of this process's own namespace.
-    locals: Vec<IpAddr>,
+    /// Of this process's own namespace, once they are needed.
+    routes: OnceCell<Result<Routes, String>>,
+    locals: OnceCell<Vec<IpAddr>>,
     /// By namespace.
     tables: BTreeMap<u64, Table>,
 }
@@ -60,16 +63,8 @@ struct Table {
 impl<'a> Places<'a> {
     /// `proc` is the host's; the routes are those of this process.
     pub fn read(proc: &'a Path) -> Places<'a> {
-        let own = Path::new("/proc/self/net");
-        let mut locals: Vec<IpAddr> = addresses(own).unwrap_or_default().into_iter().map(IpAddr::V4).collect();
-        locals.extend(v6(&std::fs::read(own.join("if_inet6")).unwrap_or_default()).map(IpAddr::V6));
-        Places {
-            proc,
-            own: process::namespace(Path::new("/proc/self")),
-            routes: Routes::read(own, Path::new("/sys/class/net")).map_err(|error| format!("no routes: {error}")),
-            locals,
-            tables: BTreeMap::new(),
-        }
+        let own = process::namespace(Path::new("/proc/self"));
+        Places { proc, own, routes: OnceCell::new(), locals: OnceCell::new(), tables: BTreeMap::new() }
     }
 
     /// Whether a namespace is this process's own.
@@ -122,10 +117,11 @@ impl<'a> Places<'a> {
         }
         let listening = found.iter().map(|listener| listener.address.ip());
         let way = match own {
-            true => inside(listening, port, &self.locals),
+            true => inside(listening, port, || self.locals.get_or_init(locals)),
             false => {
                 let net = process::folder(self.proc, pid).join("net");
-                outside(listening.collect(), port, &table.addresses, &self.routes).map(|at| Way::Container(at, net))
+                outside(listening.collect(), port, &table.addresses, self.routes.get_or_init(routes))
+                    .map(|at| Way::Container(at, net))
             }
         };
         at(pid, way)
@@ -140,15 +136,32 @@ impl Table {
     }
 }
 
+/// The routes of this process's own namespace.
+fn routes() -> Result<Routes, String> {
+    let read = Routes::read(Path::new("/proc/self/net"), Path::new("/sys/class/net"));
+    read.map_err(|error| format!("the routes of this host cannot be read: {error}"))
+}
+
+/// Its addresses, without those of the loopback.
+fn locals() -> Vec<IpAddr> {
+    let own = Path::new("/proc/self/net");
+    let v4 = addresses(own).unwrap_or_default().into_iter().map(IpAddr::V4);
+    v4.chain(v6(&std::fs::read(own.join("if_inet6")).unwrap_or_default()).map(IpAddr::V6)).collect()
+}
+
 /// Where this process's own namespace is asked. Anybody may listen at an address that is none of this host's.
-fn inside(listening: impl Iterator<Item = IpAddr>, port: u16, locals: &[IpAddr]) -> Result<Way, (State, String)> {
+fn inside<'a>(
+    listening: impl Iterator<Item = IpAddr>,
+    port: u16,
+    locals: impl Fn() -> &'a Vec<IpAddr>,
+) -> Result<Way, (State, String)> {
     let (v4, v6) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
     let mut at = Vec::new();
     for address in listening {
         match address {
             IpAddr::V4(any) if any.is_unspecified() => at.push(v4),
             IpAddr::V6(any) if any.is_unspecified() => at.extend([v4, v6]),
-            address if address.is_loopback() || locals.contains(&address) => at.push(address),
+            address if address.is_loopback() || locals().contains(&address) => at.push(address),
             _ => {}
         }
     }
@@ -178,7 +191,13 @@ fn outside(
     let serves = |address: &&Ipv4Addr| listening.iter().any(|ip| ip.is_unspecified() || *ip == IpAddr::V4(**address));
     let (mut at, mut why) = (Vec::new(), None);
     for address in addresses.iter().filter(serves) {
-        match routes.leads_inside(*address) {
+        // The kernel's local table comes first.
+        let shared = locals().contains(&IpAddr::V4(*address));
+        let led = match shared {
+            true => Err(format!("{address} is an address of this host, too")),
+            false => routes.leads_inside(*address),
+        };
+        match led {
             Ok(()) => at.push(SocketAddr::new(IpAddr::V4(*address), port)),
             Err(reason) => why = Some(reason),
         }
@@ -213,19 +232,129 @@ pub fn share(
     };
     order.sort_by_key(|(_, spot)| rank(spot));
     let mut owners: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+    let mut users = 0;
     let (mut placed, mut refused) = (BTreeMap::new(), Vec::new());
     for (key, spot) in order {
         let owner = candidates.get(&spot.pid).and_then(|candidate| candidate.owner.clone());
         let of_owner = owner.map(|owner| owners.entry(owner).or_default());
+        let of_users = if of_owner.is_some() { users } else { 0 };
         let full = of_owner.as_ref().is_some_and(|count| **count >= OF_AN_OWNER);
-        if full || taken + placed.len() >= SERVERS {
+        if full || of_users >= SERVERS - FOR_HOST || taken + placed.len() >= SERVERS {
             refused.push(key);
             continue;
         }
         if let Some(count) = of_owner {
             *count += 1;
+            users += 1;
         }
         placed.insert(key, spot);
     }
     (placed, refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use collector_core::model::{Process, identify};
+
+    use super::*;
+
+    fn candidate(line: &str, started: u64, uid: u32, namespace: u64) -> Candidate {
+        let Some(Process::Server(found)) = identify(b"llama-server", line.replace(' ', "\0").as_bytes()) else {
+            panic!("{line}")
+        };
+        Candidate {
+            found: Arc::new(found),
+            started,
+            parent: 1,
+            uid,
+            owner: (uid != 0).then(|| format!("uid {uid}").into()),
+            namespace,
+            cgroup: None,
+            path: "/a".into(),
+        }
+    }
+
+    /// Processes of this process's namespace, by number.
+    fn spots(candidates: &[(u32, &str, u64, u32)]) -> BTreeMap<Key, Spot> {
+        let own = process::namespace(Path::new("/proc/self")).unwrap();
+        let all = candidates.iter().map(|(pid, line, started, uid)| (*pid, candidate(line, *started, *uid, own)));
+        Places::read(Path::new("/proc")).spots(&all.collect())
+    }
+
+    #[test]
+    fn a_server_is_the_eldest_process_of_whoever_listens_on_its_port() {
+        let uid = rustix::process::geteuid().as_raw();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let line = format!("llama-server -m x --port {}", at.port());
+        let itself = std::process::id();
+        let found = spots(&[(itself, &line, 7, uid), (itself + 1, &line, 9, uid), (itself + 2, &line, 1, uid + 1)]);
+        let [spot] = &found.values().collect::<Vec<_>>()[..] else { panic!("{found:?}") };
+        assert_eq!((spot.pid, &spot.address, spot.way.clone()), (itself, &None, Ok(Way::Own(vec![at]))));
+        // Another user's process says that the port is its own.
+        let other = spots(&[(itself, &line, 7, uid + 1)]);
+        let Err((State::Failed, why)) = &other.values().next().unwrap().way else { panic!("{other:?}") };
+        assert!(why.contains("another user's") && why.contains(&format!("uid {uid}")), "{why}");
+        let tls = spots(&[(itself, &format!("{line} --ssl-key-file k"), 7, uid)]);
+        assert!(matches!(&tls.values().next().unwrap().way, Err((_, why)) if why.contains("TLS")), "{tls:?}");
+        drop(listener);
+        let gone = spots(&[(itself, &line, 7, uid)]);
+        let Err((State::Failed, why)) = &gone.values().next().unwrap().way else { panic!("{gone:?}") };
+        assert_eq!(*why, format!("nothing listens on port {}", at.port()));
+    }
+
+    #[test]
+    fn only_this_hosts_addresses_are_asked() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let locals = vec![ip("10.0.0.1")];
+        let ask = |addresses: &[&str]| inside(addresses.iter().map(|text| ip(text)), 80, || &locals);
+        let own =
+            |addresses: &[&str]| Ok(Way::Own(addresses.iter().map(|text| SocketAddr::new(ip(text), 80)).collect()));
+        assert_eq!(ask(&["0.0.0.0"]), own(&["127.0.0.1"]));
+        assert_eq!(ask(&["::"]), own(&["127.0.0.1", "::1"]));
+        assert_eq!(ask(&["127.0.0.5", "10.0.0.1", "10.0.0.1"]), own(&["10.0.0.1", "127.0.0.5"]));
+        // Anybody can bind an address that is another host's (IP_FREEBIND).
+        assert!(matches!(ask(&["10.0.0.2"]), Err((State::Unreachable, _))));
+        let routes = || Err("no routes".to_owned());
+        let loopback = outside(vec![ip("127.0.0.1"), ip("::1")], 80, &[], &routes());
+        assert!(matches!(&loopback, Err((State::Unreachable, why)) if why.contains("loopback")), "{loopback:?}");
+        let lost = outside(vec![ip("0.0.0.0")], 80, &[], &routes());
+        assert_eq!(lost, Err((State::Unreachable, "no routes".to_owned())));
+        let addresses =
+            "fd000000000000000000000000000001 02 40 00 80 eth0\nfe80000000000000000000000000000a 02 40 20 80 eth0\nx";
+        assert_eq!(v6(addresses.as_bytes()).collect::<Vec<_>>(), ["fd00::1".parse::<Ipv6Addr>().unwrap()]);
+    }
+
+    #[test]
+    fn a_user_gets_a_few_places_and_those_who_listen_come_first() {
+        let mut candidates = BTreeMap::new();
+        let mut spots = BTreeMap::new();
+        for number in 0..40_u32 {
+            // The last that came are the only ones that listen.
+            let way = match number >= 36 {
+                true => Ok(Way::Own(Vec::new())),
+                false => Err((State::Failed, "nothing listens".to_owned())),
+            };
+            candidates.insert(number, candidate("llama-server -m x", u64::from(number), 1000, 1));
+            spots.insert((1, number as u16), Spot { pid: number, address: None, way });
+        }
+        for number in 1000..1300_u32 {
+            candidates.insert(number, candidate("llama-server -m x", u64::from(number), 0, 1));
+            let way = Ok(Way::Own(Vec::new()));
+            spots.insert((1, number as u16), Spot { pid: number, address: None, way });
+        }
+        let (placed, refused) = share(spots, &candidates, 6);
+        assert_eq!((placed.len(), refused.len()), (SERVERS - 6, 340 - (SERVERS - 6)));
+        let of_user: Vec<u16> = placed.keys().map(|(_, port)| *port).filter(|port| *port < 40).collect();
+        assert_eq!(of_user, [36, 37, 38, 39], "those of root that listen leave no room for others that do not");
+        let users = candidates.into_iter().filter(|(pid, _)| *pid < 40).collect();
+        let spots =
+            placed.into_iter().chain(refused.into_iter().map(|key| {
+                (key, Spot { pid: u32::from(key.1), address: None, way: Err((State::Failed, String::new())) })
+            }));
+        let (placed, _) = share(spots.filter(|((_, port), _)| *port < 40).collect(), &users, 0);
+        assert_eq!(placed.len(), OF_AN_OWNER);
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use collector_core::model::Asker;
-use collector_core::statistic::model::{Answer, Kind, Reading, Server, State};
+use collector_core::statistic::model::{Answer, Kind, NAME, Reading, Server, State};
 use collector_core::text;
 
 use super::Shared;
@@ -31,7 +31,8 @@ const REST: u64 = 1000;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Known {
     Configured(Arc<str>),
-    Found(Key),
+    /// Another program on the same port is another server.
+    Found(Key, Option<Kind>),
 }
 
 /// A server that is asked.
@@ -136,7 +137,7 @@ impl Servers {
     /// A name that no other server has.
     fn unused(&self, name: String) -> Arc<str> {
         let is_used = |name: &str| self.all.values().any(|entry| *entry.server.name == *name);
-        let numbered = (2..).map(|number| short(&format!("{}-{number}", &name[..name.len().min(56)])));
+        let numbered = (2..).map(|number| short(&format!("{}-{number}", &name[..name.floor_char_boundary(NAME - 8)])));
         std::iter::once(short(&name)).chain(numbered).find(|name| !is_used(name)).unwrap_or_default()
     }
 
@@ -202,15 +203,15 @@ fn unasked(state: State, why: &str) -> Answer {
 }
 
 impl Seen<'_> {
-    fn kind(&self) -> Option<Kind> {
+    pub fn kind(&self) -> Option<Kind> {
         self.candidate.map(|candidate| candidate.found.kind)
     }
 
     /// What it is called if nothing else is: `vllm:8000`, `vllm@172.17.0.2:8000`.
     pub fn name(&self, known: &Known) -> String {
-        match (known, self.kind(), self.spot.as_ref().and_then(|spot| spot.address)) {
-            (Known::Configured(name), ..) => name.to_string(),
-            (Known::Found((_, port)), kind, address) => {
+        match (known, self.spot.as_ref().and_then(|spot| spot.address)) {
+            (Known::Configured(name), _) => name.to_string(),
+            (Known::Found((_, port), kind), address) => {
                 let kind = kind.map_or("server", Kind::label);
                 let address = address.map(|address| format!("@{address}")).unwrap_or_default();
                 format!("{kind}{address}:{port}")
