@@ -34,7 +34,7 @@ impl Llama {
 
     /// Starts it on a port that is free, and waits until it has loaded the model.
     pub fn start(cgroup: &Cgroup, model: &Path, flags: &[&str]) -> Llama {
-        let port = crate::llama::free_port().to_string();
+        let port = free_port().to_string();
         let line = Llama::line(model, &[&["--port", &port], flags].concat());
         let mut command = Command::new(&line[0]);
         let mut child = cgroup.spawn(command.args(&line[1..]).stdout(Stdio::piped()).stderr(Stdio::null()));

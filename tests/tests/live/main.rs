@@ -4,6 +4,7 @@
 
 mod alert;
 mod api;
+mod asleep;
 mod block;
 mod cgroup;
 mod churn;
@@ -34,6 +35,7 @@ mod model;
 mod model_file;
 mod model_memory;
 mod model_told;
+mod model_trouble;
 mod monitor;
 mod name;
 mod network;

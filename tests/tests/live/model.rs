@@ -269,25 +269,25 @@ fn a_container_is_asked_at_its_own_address_and_nobody_who_borrows_it() {
     let pid = one.child.id();
     for line in [
         format!("ip link add {host} type veth peer name eth0 netns {pid}"),
-        format!("ip addr add 192.0.2.1/30 dev {host}"),
+        format!("ip addr add 203.0.113.1/30 dev {host}"),
         format!("ip link set {host} up"),
     ] {
         let done = Command::new("sh").args(["-ec", &line]).status().unwrap();
         assert!(done.success(), "{line}");
     }
-    one.run("ip addr add 192.0.2.2/30 dev eth0; ip link set eth0 up");
+    one.run("ip addr add 203.0.113.2/30 dev eth0; ip link set eth0 up");
     // Anybody gives a namespace any address.
-    other.run("ip addr add 192.0.2.2/32 dev lo");
+    other.run("ip addr add 203.0.113.2/32 dev lo");
     let mut servers = vec![one.serve(&model, "0.0.0.0", port), one.serve(&model, "127.0.0.1", port + 1)];
     servers.push(other.serve(&model, "0.0.0.0", port + 2));
-    let name = |port: u16| format!("llama_cpp@192.0.2.2:{port}");
+    let name = |port: u16| format!("llama_cpp@203.0.113.2:{port}");
     let reached = told(&agent, &name(port), |reading| state(reading) == Some(State::Up));
     assert_eq!(reached.server.cgroup.map(|id| id.id), Some(one.cgroup.memory_id()));
-    assert_eq!((&*reached.server.url, value(&reached, Slots)), (&*format!("http://192.0.2.2:{port}"), Some(2)));
+    assert_eq!((&*reached.server.url, value(&reached, Slots)), (&*format!("http://203.0.113.2:{port}"), Some(2)));
     let alone = told(&agent, &name(port + 1), |reading| state(reading) == Some(State::Unreachable));
     assert!(why(&alone).contains("the loopback of its container alone"), "{}", why(&alone));
     // Nothing listens at that port of the first: so nothing is asked there, and no more where it does.
-    let borrowed = told(&agent, &name(port + 2), |reading| why(reading).contains("192.0.2.2"));
+    let borrowed = told(&agent, &name(port + 2), |reading| why(reading).contains("203.0.113.2"));
     assert_eq!(state(&borrowed), Some(State::Failed), "{}", why(&borrowed));
     servers.push(one.serve(&model, "0.0.0.0", port + 2));
     told(&agent, &name(port + 2), |reading| why(reading).contains("is not in its container"));

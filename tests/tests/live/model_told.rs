@@ -59,9 +59,8 @@ fn what_is_told_is_what_the_server_says() {
         (numbers.offload_loaded, numbers.offload_hits) = ((1 << 19) + 4096, 300 + 64);
     });
     let p95 = [&about[..], &[("stage", "first_token"), ("quantile", "0.95")]].concat();
-    let page = agent.scrape_until("quantiles of the last minute", |page| {
-        page.has("headroom_model_latency_quantile_seconds", &p95)
-    });
+    let page = agent
+        .scrape_until("quantiles of the last minute", |page| page.has("headroom_model_latency_quantile_seconds", &p95));
     // 95 % of the way through the only bucket that has any.
     let seconds = page.sum("headroom_model_latency_quantile_seconds", &p95);
     assert!((seconds - (0.1 + 0.15 * 0.95)).abs() < 1e-9, "{seconds}");
