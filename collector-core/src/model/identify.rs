@@ -57,8 +57,8 @@ pub fn may_serve(comm: &[u8]) -> bool {
     ];
     // PyTorch names the thread that loads it; both interpreters of conda and of Debian have a version.
     const BEGINNINGS: [&[u8]; 2] = [b"python", b"pt_main_thread"];
-    let same = |name: &&str| name.as_bytes()[..name.len().min(COMM)] == *comm;
-    NAMES.iter().any(|name| same(&name))
+    let same = |name: &str| name.as_bytes()[..name.len().min(COMM)] == *comm;
+    NAMES.iter().any(|name| same(name))
         || BEGINNINGS.iter().any(|beginning| comm.starts_with(&beginning[..beginning.len().min(COMM)]))
 }
 

@@ -63,11 +63,11 @@ impl<'a, T: AsRef<str>> Arguments<'a, T> {
 }
 
 fn is(argument: &str, names: &[&str]) -> bool {
-    let same = |name: &&str| {
+    let same = |name: &str| {
         name.len() == argument.len()
             && name.bytes().zip(argument.bytes()).all(|(one, other)| one == other || (one, other) == (b'-', b'_'))
     };
-    names.iter().any(|name| same(&name))
+    names.iter().any(|name| same(name))
 }
 
 const MIB: u64 = 1 << 20;

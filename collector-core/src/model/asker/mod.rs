@@ -88,6 +88,7 @@ impl Asker {
     }
 
     /// The path to GET next; `None` if there is nothing more to ask.
+    #[allow(clippy::should_implement_trait, reason = "a round is no iterator: each answer decides what comes next")]
     pub fn next(&mut self) -> Option<&'static str> {
         self.round.asked = self.round.todo.pop();
         self.round.asked.map(Get::path)

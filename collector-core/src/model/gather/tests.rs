@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::statistic::model::Statistic::{Asleep, KvUsed, PromptTokens, Requests, RequestsRunning, RequestsWaiting};
+use crate::statistic::model::Statistic::{Asleep, KvUsed, PromptTokens, Requests, RequestsRunning};
 use crate::statistic::model::{EDGES, Latency, NAME};
 use crate::text;
 

@@ -12,6 +12,9 @@ use crate::statistic::model::{Statistic, Values, WHOLE};
 
 const GIB: f64 = 1_073_741_824.0;
 
+/// One of its numbers.
+type Part = fn(&Load) -> Number;
+
 #[derive(Deserialize)]
 struct Raw {
     loads: Few<Load, 512>,
@@ -40,11 +43,11 @@ struct Memory {
 pub fn loads(body: &[u8]) -> Option<Values> {
     let Raw { loads: Few(loads) } = read(body)?;
     let mut values = Values::new();
-    let of = |get: fn(&Load) -> Number, scale: f64| {
+    let of = |get: Part, scale: f64| {
         let all: Option<Vec<f64>> = loads.iter().map(|load| get(load).0.filter(|number| *number >= 0.0)).collect();
         all.filter(|all| !all.is_empty()).map(|all| all.into_iter().sum::<f64>() * scale)
     };
-    let sums: [(Statistic, fn(&Load) -> Number, f64); 6] = [
+    let sums: [(Statistic, Part, f64); 6] = [
         (RequestsRunning, |load| load.num_running_reqs, 1.0),
         (RequestsWaiting, |load| load.num_waiting_reqs, 1.0),
         (KvTokens, |load| load.max_total_num_tokens, 1.0),
