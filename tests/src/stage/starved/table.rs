@@ -6,7 +6,7 @@ use super::scenario::{Scenario, Stage, limit, quota, read_limit, text, weigh};
 const RUN_QUEUE: &[&str] = &["cpu_contended"];
 const THROTTLED: &[&str] = &["cpu_throttled"];
 const NEIGHBOURS_IO: &[&str] = &["io_by_neighbour"];
-const IO_LIMIT: &[&str] = &["io_limit"];
+const IO_LIMIT: &[&str] = &["own_io_limit"];
 /// Files that were dropped from memory are read again.
 const READ_AGAIN: &[&str] = &["read_again"];
 const CACHE: &[&str] = &["cache_misses"];

@@ -88,7 +88,7 @@ fn lower_clock(facts: &super::Facts<'_>) -> Option<(f64, f64)> {
 }
 
 pub(in crate::incident::cause) const ERROR: Rule = Rule {
-    name: "gpu_error",
+    name: "gpu_xid",
     kinds: BOTH,
     when: "A GPU that it holds memory of reported an error (XID) since it became slow, or in the minute before.",
     find: |facts| {

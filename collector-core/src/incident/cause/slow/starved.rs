@@ -73,7 +73,7 @@ pub(in crate::incident::cause) const CACHE_MISSES: Rule = Rule {
 };
 
 pub(in crate::incident::cause) const IO_LIMIT: Rule = Rule {
-    name: "io_limit",
+    name: "own_io_limit",
     kinds: BOTH,
     when: "It reads at 70 % or more of its own limit on reading from disks (io.max, on cgroup v1 blkio.throttle.*), and waits more for IO than before, or reads less.",
     find: |facts| {

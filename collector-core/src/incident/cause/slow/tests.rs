@@ -170,7 +170,7 @@ fn links_clocks_and_errors_of_gpus() {
     because(&latency(&[(Fact::GpuPowerCapped, 1.0, 0.0), (Fact::GpuClock, 900e6, 1800e6)]), "gpu_clocks", &[]);
     let mut error = latency(&[]);
     error.evidence.slow.as_mut().unwrap().xids = vec![63];
-    because(&error, "gpu_error", &["XID 63"]);
+    because(&error, "gpu_xid", &["XID 63"]);
 }
 
 #[test]
