@@ -51,7 +51,7 @@ impl ModelFiles {
         let mut servers = BTreeMap::new();
         for used in self.processes.values() {
             let Some(workload) = used.process.cgroup.and_then(|id| workloads.of(id)) else { continue };
-            let Some(faults) = used.process.faults else { continue };
+            let Some(faults) = used.process.faults.filter(|_| !used.process.files.is_empty()) else { continue };
             let server = used.process.server.as_deref().unwrap_or_default();
             let sum: &mut u64 = servers.entry((workload.labels(), server)).or_default();
             *sum = sum.saturating_add(faults);

@@ -111,7 +111,7 @@ impl Files<'_> {
     fn named(&mut self, ways: &Ways<'_>, path: &Path, who: Who, how: How) {
         if let Ok(Some(found)) = ways.find(path, who)
             && found.is_file()
-            && is_model(base(&found.path), found.bytes())
+            && process::matters(base(&found.path), found.bytes())
         {
             self.add(&found, how);
         }
@@ -122,7 +122,7 @@ impl Files<'_> {
         let Ok(Some(found)) = ways.find(path, who) else { return };
         if found.is_file() {
             // The link's name may be a model's, as in Hugging Face's snapshots, or the file's.
-            if is_model(base(&found.path), found.bytes()) || is_model(base(path), found.bytes()) {
+            if process::matters(base(&found.path), found.bytes()) || is_model(base(path), found.bytes()) {
                 self.add(&found, How::Argument);
             }
             return;
