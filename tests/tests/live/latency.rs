@@ -81,10 +81,11 @@ fn a_server_whose_first_tokens_take_longer_is_an_incident_until_they_do_not() {
     let incident = serve_until(&agent, &server, 1.2, |agent| incidents(agent).pop());
     assert_eq!((&incident["labels"]["workload"], &incident["labels"]["model"]), (&"mine".into(), &"m".into()));
     let title = incident["title"].as_str().unwrap();
-    assert!(title.contains("time to first token p95 is ") && title.contains(" at like load"), "{title}");
+    assert!(title.contains("time to first token p9") && title.contains(" at like load"), "{title}");
     let slowdown = &incident["evidence"]["latency"];
-    let [slower] = &slowdown["measures"].as_array().unwrap()[..] else { panic!("{slowdown}") };
-    assert_eq!((&slower["timed"], &slower["quantile"]), (&"first_token".into(), &"p95".into()));
+    let measures = slowdown["measures"].as_array().unwrap();
+    assert!(measures.iter().all(|it| it["timed"] == "first_token"), "{slowdown}");
+    let Some(slower) = measures.iter().find(|it| it["quantile"] == "p95") else { panic!("{slowdown}") };
     let now = slower["now_seconds"].as_f64().unwrap();
     assert!((1.0..=2.5).contains(&now), "{slowdown}");
     assert_eq!(series(&agent, "headroom_model_latency_state", &[&state("worse")]), Some(1.0));
