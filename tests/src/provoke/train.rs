@@ -2,8 +2,9 @@
 //! from the data file, compute, touch memory, and hand a token to the main process, which keeps the GPU busy for a fixed time for each
 //! batch. So the share of time in which the GPU is busy follows from how fast the workers are.
 //!
-//! The main process prints `busy SHARE` every quarter of a second. What a batch takes stands in the control file, as `KEY=NUMBER` lines, which
-//! is read again before each line is printed:
+//! For how long the GPU was busy stands in a file beside the control file, `CONTROL.busy`: microseconds, as the first eight bytes. Who plays
+//! the GPU reads them: a process of the job would be late itself where its workers are. What a batch takes stands in the control file, as
+//! `KEY=NUMBER` lines, which is read again and again:
 //!
 //! | key | what |
 //! |---|---|
@@ -22,7 +23,7 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::cuda::{Function, function, load};
 use crate::memory::{Buffer, Memory};
@@ -33,25 +34,34 @@ const WORKERS: usize = 2;
 const TOKEN: usize = 4096;
 const AHEAD: usize = 4;
 const BLOCK: usize = 4096;
-const REPORT: Duration = Duration::from_millis(250);
+/// How often the control file is read.
+const AGAIN: Duration = Duration::from_millis(100);
 
 const KEYS: [&str; 9] = ["work", "read", "direct", "touch", "compute", "copy", "pinned", "idle", "write"];
 
-/// What all processes of the job share.
+/// What all processes of the job share, and who plays its GPU.
 #[repr(C)]
 struct Shared {
+    /// Microseconds for which the GPU was busy.
+    busy: AtomicU64,
     numbers: [AtomicU64; KEYS.len()],
     /// Iterations of [`spin`] in a microsecond of CPU time, times 1024.
     pace: AtomicU64,
-    /// Microseconds for which the GPU was busy.
-    busy: AtomicU64,
 }
 
 impl Shared {
-    fn new() -> &'static Shared {
-        let memory = Memory::shared(size_of::<Shared>());
-        // SAFETY: a shared mapping of this size, for which zero is valid, and which is never given back.
-        unsafe { &*memory.start().cast::<Shared>() }
+    fn new(path: &str) -> &'static Shared {
+        let open = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path);
+        let file = open.unwrap_or_else(|error| panic!("{path}: {error}"));
+        file.set_len(size_of::<Shared>() as u64).unwrap();
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping of a file of this size, for which zero is valid, and which is never given back.
+        unsafe {
+            let bytes = size_of::<Shared>();
+            let start = libc::mmap(std::ptr::null_mut(), bytes, protection, libc::MAP_SHARED, file.as_raw_fd(), 0);
+            assert_ne!(start, libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
+            &*start.cast::<Shared>()
+        }
     }
 
     fn get(&self, key: &str) -> u64 {
@@ -74,7 +84,7 @@ impl Shared {
 pub fn run(arguments: &[String]) {
     let argument = |name| text(arguments, name).unwrap_or_else(|| panic!("which {name}?")).to_owned();
     let (control, data) = (argument("control"), argument("data"));
-    let shared = Shared::new();
+    let shared = Shared::new(&format!("{control}.busy"));
     shared.load(&control);
     shared.pace.store(calibrate(), Relaxed);
     let (mut batches, hand) = std::io::pipe().unwrap();
@@ -93,7 +103,12 @@ pub fn run(arguments: &[String]) {
         }
     }
     drop(hand);
-    std::thread::spawn(move || report(shared, &control));
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(AGAIN);
+            shared.load(&control);
+        }
+    });
     let mut device = text(arguments, "cuda").map(Pinned::new);
     let (mut token, mut written) = ([0; TOKEN], 0);
     loop {
@@ -114,22 +129,6 @@ pub fn run(arguments: &[String]) {
         let compute = shared.get("compute");
         std::thread::sleep(Duration::from_micros(compute));
         shared.busy.fetch_add(compute, Relaxed);
-    }
-}
-
-/// Prints how busy the GPU was, and reads the control file.
-fn report(shared: &Shared, control: &str) {
-    let (mut since, mut before) = (Instant::now(), shared.busy.load(Relaxed));
-    loop {
-        std::thread::sleep(REPORT);
-        shared.load(control);
-        let (now, busy) = (Instant::now(), shared.busy.load(Relaxed));
-        let share = (busy - before) as f64 / now.duration_since(since).as_micros() as f64;
-        (since, before) = (now, busy);
-        // Whoever started it may have gone.
-        if writeln!(std::io::stdout(), "busy {:.3}", share.min(1.0)).is_err() {
-            std::process::exit(0);
-        }
     }
 }
 

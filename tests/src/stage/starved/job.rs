@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -16,6 +16,8 @@ use crate::process::Killed;
 
 /// Bytes of GPU memory that it holds.
 const VRAM: u64 = 40 << 30;
+/// How often the GPU says how busy it was.
+const QUARTER: Duration = Duration::from_millis(250);
 
 /// The only GPU of the host; who plays it, and what it says.
 pub type Card = Arc<Mutex<Nvml>>;
@@ -26,7 +28,7 @@ pub struct Job {
     control: PathBuf,
     numbers: BTreeMap<&'static str, u64>,
     card: Card,
-    /// How busy the GPU was in the last seconds, in quarters of a second.
+    /// How busy the GPU was, in quarters of a second.
     busy: Arc<Mutex<Vec<f64>>>,
 }
 
@@ -47,20 +49,24 @@ impl Job {
         command.arg("train").arg(format!("control={}", control.display()));
         command.arg(format!("data={}", folder.join("data").display()));
         command.args(cuda.map(|path| format!("cuda={}", path.display())));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut process = Killed(cgroup.spawn(&mut command));
-        let output = process.0.stdout.take().unwrap();
-        let busy = Arc::new(Mutex::new(Vec::new()));
-        let (said, gpu) = (busy.clone(), card.clone());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = Killed(cgroup.spawn(&mut command));
         let processes = json!([{"pid": process.0.id(), "bytes": VRAM}]);
         change(card, |gpu| gpu["processes"] = processes);
+        let busy = Arc::new(Mutex::new(Vec::new()));
+        let (said, gpu, file) =
+            (Arc::downgrade(&busy), card.clone(), PathBuf::from(format!("{}.busy", control.display())));
+        // The GPU: ends with the job.
         std::thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                let Some(share) = line.strip_prefix("busy ").and_then(|share| share.parse::<f64>().ok()) else {
-                    continue;
-                };
-                said.lock().unwrap_or_else(PoisonError::into_inner).push(share);
-                change(&gpu, |gpu| gpu["utilization"] = json!([(share * 100.0) as u32, 10]));
+            let (mut since, mut before) = (Instant::now(), 0);
+            while let Some(said) = said.upgrade() {
+                let (now, busy) = (Instant::now(), read(&file).unwrap_or(before));
+                let share = busy.saturating_sub(before) as f64 / now.duration_since(since).as_micros().max(1) as f64;
+                (since, before) = (now, busy);
+                said.lock().unwrap_or_else(PoisonError::into_inner).push(share.min(1.0));
+                drop(said);
+                change(&gpu, |gpu| gpu["utilization"] = json!([(share.min(1.0) * 100.0) as u32, 10]));
+                std::thread::sleep(QUARTER);
             }
         });
         Job { process, control, numbers, card: card.clone(), busy }
@@ -79,15 +85,6 @@ impl Job {
         let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         let last = busy.len().checked_sub(quarters).map(|from| &busy[from..])?;
         Some(last.iter().sum::<f64>() / quarters as f64)
-    }
-
-    /// How often it said so.
-    pub fn said(&self) -> usize {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    pub fn is_running(&mut self) -> bool {
-        matches!(self.process.0.try_wait(), Ok(None))
     }
 }
 
@@ -110,4 +107,9 @@ pub fn change(card: &Card, change: impl FnOnce(&mut serde_json::Value)) {
 
 fn text(numbers: &BTreeMap<&'static str, u64>) -> String {
     numbers.iter().map(|(name, number)| format!("{name}={number}\n")).collect()
+}
+
+/// For how many microseconds the GPU was busy so far.
+fn read(file: &Path) -> Option<u64> {
+    Some(u64::from_ne_bytes(fs::read(file).ok()?.get(..8)?.try_into().ok()?))
 }

@@ -20,7 +20,7 @@ pub const QUICK: [&str; 1] = ["starved_quota"];
 
 /// What a job gets beside neighbours that want all.
 fn humble(stage: &Stage) -> std::io::Result<()> {
-    weigh(&stage.job, 12)?;
+    weigh(&stage.job, 32)?;
     weigh(&stage.noise, 1024)
 }
 
