@@ -48,10 +48,10 @@ fn cpu() -> Vec<Scenario> {
             says: &["/noise"],
             ..Scenario::new(
                 "starved_agents",
-                "forty small agents beside it wake up all the time, and leave it little of the CPUs",
+                "sixteen small agents beside it wake up all the time, and leave it little of the CPUs",
                 RUN_QUEUE,
                 |it| {
-                    it.neighbour("fork:40; burst:4000:1000");
+                    it.neighbour("fork:16; burst:4000:1000");
                     Ok(())
                 },
             )

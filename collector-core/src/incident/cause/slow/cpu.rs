@@ -58,15 +58,21 @@ pub(in crate::incident::cause) const STEAL: Rule = Rule {
 pub(in crate::incident::cause) const RUN_QUEUE: Rule = Rule {
     name: "cpu_contended",
     kinds: BOTH,
-    when: "Of the time in which its tasks ran or were ready to run, they waited for a CPU in a tenth more than before, and half as much again (schedstat; else by PSI of its cgroup).",
+    when: "Of the time in which its tasks ran or were ready to run, they waited for a CPU in a tenth more than before, and half as much again, or in the rest of it they ran a third less (schedstat; else by PSI of its cgroup).",
     find: |facts| {
         let share = |wait: f64, ran: f64| if wait + ran > 0.0 { wait / (wait + ran) } else { 0.0 };
         let of = |wait: Option<f64>, ran: Option<f64>| Some(share(wait?, ran?));
         let now = of(facts.now(Fact::CpuWait), facts.now(Fact::Cpu));
         let waits = now.zip(of(facts.usual(Fact::CpuWait), facts.usual(Fact::Cpu)));
-        let waits = waits.filter(|(now, before)| now - before >= WAITED_BY && *now >= super::WORSE * before);
+        // On a host that is always busy they wait for most of the time: then it is the rest that shrinks.
+        let worse =
+            |now: f64, before: f64| now >= super::WORSE * before || (1.0 - before) >= super::WORSE * (1.0 - now);
+        let waits = waits.filter(|(now, before)| now - before >= WAITED_BY && worse(*now, *before));
         // Few tasks that wait little are not slow for it, whatever their share.
-        let much = facts.worse(Fact::CpuWait, WAITED_BY / 2.0);
+        let much = facts.worse(Fact::CpuWait, WAITED_BY / 2.0).or_else(|| {
+            let (now, before) = facts.now(Fact::CpuWait).zip(facts.usual(Fact::CpuWait))?;
+            (now >= WAITED_BY / 2.0 && now >= before).then_some(super::Worse { now, before })
+        });
         let by_tasks = waits.zip(much).map(|((now, before), wait)| {
             let (now, before) = (percent(now), percent(before));
             let cpus = shown(Fact::CpuWait, wait.now);
