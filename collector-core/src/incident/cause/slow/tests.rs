@@ -212,3 +212,27 @@ fn every_rule_of_slowness_was_tried_for_its_kinds() {
     assert!(of(Kind::Latency) >= 17 && of(Kind::GpuStarved) >= 12);
     assert_eq!(find(&latency(&[])).rule, NOT_KNOWN);
 }
+
+#[test]
+fn what_keeps_a_job_from_its_gpu() {
+    let starved = |facts: &[(Fact, f64, f64)]| slow(Kind::GpuStarved, facts);
+    let copies = (Fact::ToGpu, 500.0 * MB, 500.0 * MB);
+    let words = ["not pinned", "holds 0 B of pinned memory"];
+    because(&starved(&[(Fact::Pinned, 0.0, 64.0 * MB), copies]), "pageable_copies", &words);
+    because(&starved(&[(Fact::Pinned, 60.0 * MB, 64.0 * MB), copies]), NOT_KNOWN, &[]);
+    because(&starved(&[(Fact::Pinned, 0.0, 64.0 * MB), (Fact::ToGpu, 0.0, 500.0 * MB)]), NOT_KNOWN, &[]);
+    let reads = (Fact::Read, 80.0 * MB, 0.1 * MB);
+    because(&starved(&[reads, (Fact::IoWaiting, 0.7, 0.0)]), "cache_misses", &["had in the page cache before"]);
+    because(&starved(&[reads, (Fact::IoWaiting, 0.0, 0.0)]), NOT_KNOWN, &[]);
+    let mut limited = starved(&[(Fact::Read, 0.9 * MB, 5.0 * MB), (Fact::IoWaiting, 0.9, 0.2)]);
+    because(&limited, NOT_KNOWN, &[]);
+    let figures = crate::incident::Figures {
+        read_limit_bytes_per_second: Some(1_000_000),
+        ..crate::incident::Figures::default()
+    };
+    limited.evidence.workload = Some(figures);
+    because(&limited, "io_limit", &["its own IO limit, not for the disk"]);
+    // A host that is always busy: the job ran in a third of the time in which it could, and now in a tenth.
+    because(&starved(&[(Fact::CpuWait, 1.8, 0.8), (Fact::Cpu, 0.2, 0.4)]), "cpu_contended", &["90 % of the time"]);
+    because(&starved(&[(Fact::CpuWait, 0.8, 0.8), (Fact::Cpu, 0.4, 0.4)]), NOT_KNOWN, &[]);
+}
