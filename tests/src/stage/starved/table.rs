@@ -74,14 +74,14 @@ fn cpu() -> Vec<Scenario> {
 fn disk() -> Vec<Scenario> {
     vec![
         Scenario {
-            batch: &[("direct", 1), ("read", 24)],
+            batch: &[("direct", 1), ("read", 48)],
             says: &["/noise"],
             ..Scenario::new(
                 "starved_flood",
                 "a neighbour floods the disk with writes from which its workers read",
                 NEIGHBOURS_IO,
                 |it| {
-                    it.neighbour("write:disk/flood:600:24");
+                    it.neighbour("write:disk/flood:600:64");
                     Ok(())
                 },
             )
