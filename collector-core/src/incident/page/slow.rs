@@ -112,7 +112,7 @@ mod tests {
         let gpu = StarvedGpu { gpu: "3".to_owned(), utilization: 0.3, usual: 0.9, ..StarvedGpu::default() };
         incident.evidence.starved =
             Some(Starved { gpus: vec![gpu], seconds: 42.0, shared: vec!["5".to_owned()], ..Starved::default() });
-        let page = crate::incident::page::page(&incident, &[], 120, false);
+        let page = crate::incident::page::page(&incident, &[], 200, false);
         for words in [
             "30 % of the time busy, usually 90 %",
             "low for 42 s so far",
