@@ -1,6 +1,8 @@
 //! What is told of a model server: `/metrics`, `/api/v1/models` and alerts, beside what a stand-in's own exposition says.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
 
 use collector_core::api::models::Models;
 use collector_core::statistic::model::{Kind, Stage};
@@ -23,6 +25,16 @@ for = \"1s\"
 /// An agent that asks a stand-in.
 fn agent(server: &Server) -> Agent {
     Agent::start(&format!("{CONFIG}[[model_server]]\nurl = \"{}\"\nworkload = \"mine\"\n", server.url()))
+}
+
+/// What the stand-in answers to this test. It keeps a connection until the client has no more to ask.
+fn said(server: &Server) -> String {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 /// The buckets of a histogram in an exposition: numbers by upper edge.
@@ -90,7 +102,7 @@ fn what_is_told_is_what_the_server_says() {
         assert_eq!(page.values(metric, &labels), [expected], "{metric} {labels:?}");
     }
     // Bucket by bucket, with the server's own edges.
-    let theirs = body(&name, "/metrics", "");
+    let theirs = said(&server);
     let ours = body(&agent.address, "/metrics", "");
     for (stage, family) in [
         ("first_token", "vllm:time_to_first_token_seconds"),
