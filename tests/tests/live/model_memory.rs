@@ -46,8 +46,7 @@ fn a_real_servers_weights_and_its_cache_of_prompts_are_what_the_kernel_charges()
     needs!(python().is_file(), "llama.cpp's server is not installed: cargo xtask test");
     let folder = scratch();
     let model = folder.join("made-up.gguf");
-    gguf::llama(&model, 1);
-    let size = fs::metadata(&model).unwrap().len();
+    let size = gguf::llama(&model, 1);
     let agent = Agent::start(CONFIG);
     let cgroup = Cgroup::new("model-memory");
     let flags = ["-c", "2048", "-np", "1", "-t", "1", "--cache-ram", "512", "--metrics"];
@@ -59,7 +58,7 @@ fn a_real_servers_weights_and_its_cache_of_prompts_are_what_the_kernel_charges()
     };
     llama::prompt(&server.address, &prompt(0));
     let kernel = || process::memory(server.pid(), "RssAnon:");
-    // The server reads all of its weights: all of the file is mapped and in memory.
+    // The server reads all of its weights: all of them are mapped and in memory.
     let held = until(&agent, &name, "its weights", |it| it["weights_bytes"].as_u64() == Some(size));
     let file = process::memory(server.pid(), "RssFile:");
     assert!(size <= file, "{size} of {file} that the kernel counts: {held}");
