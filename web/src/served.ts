@@ -3,6 +3,9 @@
 
 export type LatencyStage = "first_token" | "between_tokens" | "end_to_end" | "queue";
 
+export type ModelFileUse = "mapped" | "open" | "argument";
+export type StorageTier = "memory" | "ssd" | "hdd" | "network" | "unknown";
+
 export interface Models {
   time: number;
   servers: ModelServer[];
@@ -14,16 +17,16 @@ export interface ModelFile {
   file: string;
   workload: string;
   server?: string;
-  how: string;
+  how: ModelFileUse;
   bytes: number;
   cached_bytes?: number;
   read_again_bytes?: number;
-  tier: string;
+  tier: StorageTier;
 }
 
 export interface ModelStore {
   path: string;
-  tier: string;
+  tier: StorageTier;
   files: number;
   bytes: number;
   duplicate_bytes?: number;
