@@ -26,7 +26,7 @@ pub struct ModelFile {
     /// Bytes that were dropped from the page cache since the agent first saw it in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evicted_bytes: Option<u64>,
-    /// Bytes that came back after they were dropped: as a rule there were more.
+    /// Bytes that came back after they were dropped: an estimate, by what rose and by what its cgroup read again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_again_bytes: Option<u64>,
     /// What it lies on.

@@ -89,6 +89,9 @@ pub struct Process {
     /// Its page faults that needed IO since it started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faults: Option<u64>,
+    /// Bytes of all files that its cgroup read again since it was made (`workingset_refault_file`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refaulted: Option<u64>,
     /// What could not be seen, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<Arc<str>>,

@@ -194,7 +194,7 @@ fn weights_are_the_mapped_model_files_that_are_in_memory() {
     };
     let mut used = |pid, server: &str, files: Vec<File>| {
         let (server, cgroup, resident, faults, why) = (Some(server.into()), None, None, None, None);
-        let process = Process { pid, server, cgroup, files, resident, faults, why };
+        let process = Process { pid, server, cgroup, files, resident, faults, refaulted: None, why };
         let View { model_files, coverage, .. } = &mut view;
         model_files.fold(2, &model_file::Reading::Used(process.into()), coverage);
     };

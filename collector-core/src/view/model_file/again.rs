@@ -5,9 +5,9 @@ use crate::statistic::model_file::File;
 /// What one page fault that needs IO reads at least.
 const PAGE: u64 = 4096;
 
-/// Both grow only, and are less than what happened as a rule: what was dropped and read again between two readings shows in page faults
-/// alone, of which one page is counted. Faults on a process's libraries, and on what it has in swap, count too while some of the file is
-/// missing: the kernel does not say what a fault was on.
+/// Both grow only. What was dropped and read again between two readings shows in what the cgroup read again of all files, and in page
+/// faults, of which one page is counted. Both count only while some of the file is missing; the process's libraries are among them: the
+/// kernel does not say which file it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Again {
     /// Bytes dropped.
@@ -19,8 +19,9 @@ pub struct Again {
 }
 
 impl Again {
-    /// With the next reading of the file. `faults` are the page faults on it that needed IO since the last, if they are known.
-    pub(super) fn next(mut self, file: &File, faults: Option<u64>) -> Again {
+    /// With the next reading of the file. `faults` are the page faults that needed IO, and `refaulted` the bytes of files that were read
+    /// again, since the last, as far as they are the file's.
+    pub(super) fn next(mut self, file: &File, faults: Option<u64>, refaulted: Option<u64>) -> Again {
         let Some(cached) = file.cached else { return Again { last: None, ..self } };
         let unseen = file.bytes.saturating_sub(cached).saturating_sub(file.evicted.unwrap_or(0));
         let Some((before, unseen_before)) = self.last else { return Again { last: Some((cached, unseen)), ..self } };
@@ -32,7 +33,7 @@ impl Again {
         // A fault on a page that was never there is its first reading.
         let missing = cached.min(before) < file.bytes;
         let faulted = faults.filter(|_| missing).unwrap_or(0).saturating_mul(PAGE).saturating_sub(first);
-        let read = more.max(faulted);
+        let read = more.max(faulted).max(refaulted.filter(|_| missing).unwrap_or(0));
         let dropped = before.saturating_add(first).saturating_add(read).saturating_sub(cached);
         self.read = self.read.saturating_add(read);
         self.evicted = self.evicted.saturating_add(dropped);

@@ -63,13 +63,22 @@ impl ModelFiles {
         // Faults are of the process: they tell of a file only if it maps no other.
         let alone = process.files.len() == 1;
         let grown = same.and_then(|before| process.faults?.checked_sub(before.process.faults?)).filter(|_| alone);
+        let grew = same.and_then(|before| process.refaulted?.checked_sub(before.process.refaulted?));
+        let grew = grew.filter(|_| alone && !self.has_others(process));
         let again = process.files.iter().take(FILES).map(|file| {
             let at = same.and_then(|before| before.process.files.iter().position(|other| other.id == file.id));
             let known = same.zip(at).and_then(|(before, at)| before.again.get(at));
-            known.copied().unwrap_or_default().next(file, grown)
+            known.copied().unwrap_or_default().next(file, grown, grew)
         });
         let used = Used { time, process: process.clone(), again: again.collect() };
         self.processes.insert(process.pid, used);
+    }
+
+    /// Whether processes of the same cgroup use other files, too.
+    fn has_others(&self, process: &Process) -> bool {
+        let same = self.processes.values().filter(|used| used.process.cgroup == process.cgroup);
+        let mut files = same.flat_map(|used| &used.process.files);
+        files.any(|file| process.files.iter().all(|own| own.id != file.id))
     }
 }
 
@@ -98,6 +107,7 @@ mod tests {
             files: files.iter().map(file).collect(),
             resident: None,
             faults: Some(faults),
+            refaulted: None,
             why: None,
         }))
     }
@@ -137,6 +147,26 @@ mod tests {
         // 200 of the 250 pages that it waited for had never been seen: it is still being read for the first time.
         files.fold(2, &process(7, 250, &[(1, 500, 300)]), &mut coverage);
         assert_eq!(again(&files), [(250, 50)]);
+    }
+
+    #[test]
+    fn what_the_cgroup_reads_again_is_the_only_files_that_is_not_all_there() {
+        let (mut files, mut coverage) = (ModelFiles::default(), Coverage::default());
+        let mut fold = |pid, file: (u64, u64, u64), refaulted: u64| {
+            let Reading::Used(process) = process(pid, 0, &[file]) else { panic!() };
+            let process = Process { refaulted: Some(refaulted * PAGE), ..Process::clone(&process) };
+            files.fold(1, &Reading::Used(Arc::new(process)), &mut coverage);
+            again(&files)
+        };
+        fold(7, (1, 600, 400), 50);
+        // As much is there as before, and all of it is other pages.
+        assert_eq!(fold(7, (1, 600, 400), 1050), [(1000, 1000)]);
+        // Another process uses the same file, and then a third another one: then it is not known whose it was.
+        fold(8, (1, 600, 400), 1050);
+        assert_eq!(fold(7, (1, 600, 400), 1060), [(1010, 1010)]);
+        fold(9, (2, 600, 400), 1060);
+        assert_eq!(fold(7, (1, 600, 400), 1090), [(1010, 1010)]);
+        assert_eq!(fold(7, (1, 1000, 0), 1090), [(1010, 1410)], "what rose was read");
     }
 
     #[test]

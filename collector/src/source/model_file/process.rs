@@ -151,6 +151,14 @@ pub fn faults(process: &Path) -> Option<u64> {
     number(fields(&stat[end + 1..]).nth(9)?)
 }
 
+/// Bytes of files that a cgroup read again, from its `memory.stat`; the second name is that of kernels before 5.9.
+pub fn refaulted(cgroup: &Path) -> Option<u64> {
+    let text = read(&cgroup.join("memory.stat"), STATUS).ok()?;
+    let value = |name: &[u8]| lines(&text).find_map(|line| line.strip_prefix(name));
+    let pages = number(value(b"workingset_refault_file ").or_else(|| value(b"workingset_refault "))?)?;
+    Some(pages.saturating_mul(rustix::param::page_size() as u64))
+}
+
 /// The processes that its main thread started.
 pub fn children(process: &Path, pid: u32) -> Vec<u32> {
     let text = read(&process.join("task").join(pid.to_string()).join("children"), STATUS).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +67,8 @@ struct Subject {
     pid: u32,
     uid: u32,
     cgroup: Option<Id>,
+    /// Of that cgroup.
+    directory: Option<PathBuf>,
     server: Option<Arc<str>>,
 }
 
@@ -155,7 +157,10 @@ impl Work {
                 continue;
             }
             *count += 1;
-            let subject = Subject { pid, uid, cgroup: cgroup.or_else(|| self.cgroup(pid)), server: server.clone() };
+            let path = self.path(pid);
+            let cgroup = cgroup.or_else(|| self.memory.cgroup_at(path.as_deref()?));
+            let directory = path.and_then(|path| self.memory.directory(path.trim_end_matches('/')));
+            let subject = Subject { pid, uid, cgroup, directory, server: server.clone() };
             let looked = match self.look(host, &subject) {
                 Ok(looked) => looked,
                 Err(error) if look::is_gone(&error) => {
@@ -215,13 +220,15 @@ impl Work {
             files: looked.files,
             resident: looked.resident,
             faults: looked.faults,
+            refaulted: subject.directory.as_deref().and_then(process::refaulted),
             why: why.or_else(|| (!self.inspect).then(|| NOT_LOOKED.into())),
         })));
     }
 
-    fn cgroup(&self, pid: u32) -> Option<Id> {
+    /// The path of a process's memory cgroup.
+    fn path(&self, pid: u32) -> Option<String> {
         let text = fs::read(self.root.at("/proc").join(pid.to_string()).join("cgroup")).ok()?;
-        self.memory.cgroup_at(&path_in(&text, self.memory.id)?)
+        path_in(&text, self.memory.id).map(Into::into)
     }
 
     fn list(&mut self, host: &Host, emit: &mut dyn FnMut(Reading)) -> u64 {
@@ -277,8 +284,6 @@ pub fn stores(root: &Root, config: &Config) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use collector_core::statistic::model_file::{How, Layout};
 
     use super::*;
