@@ -151,7 +151,7 @@ fn without_rights_only_command_lines_are_known_and_that_is_said() {
         user::ID,
     );
     let nvml = holds(&[root.0.id(), user.0.id()]);
-    let config = format!("tick = \"100ms\"\n{}[model_file]\ninterval = \"100ms\"\n", nvml.config());
+    let config = format!("{}[model_file]\ninterval = \"100ms\"\n", nvml.config());
     let files = |agent: &Agent, cgroup: &Cgroup, name: &str| {
         let labels = [("workload", cgroup.path.as_str()), ("file", name)];
         let page = agent.scrape();
