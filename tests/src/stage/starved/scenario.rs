@@ -199,7 +199,16 @@ pub fn limit(cgroup: &Cgroup, mebibytes: u64, swap: bool) -> io::Result<()> {
         return cgroup.try_limit(bytes);
     }
     let file = if cgroup.is_v2() { "memory.max" } else { "memory.limit_in_bytes" };
-    fs::write(cgroup.memory().join(file), bytes.to_string())
+    // On v1 the kernel gives up while pages are still being swapped out.
+    let mut set = fs::write(cgroup.memory().join(file), bytes.to_string());
+    for _ in 0..100 {
+        if set.is_ok() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        set = fs::write(cgroup.memory().join(file), bytes.to_string());
+    }
+    set
 }
 
 pub fn text(error: io::Error) -> String {

@@ -151,7 +151,7 @@ fn memory() -> Vec<Scenario> {
             batch: &[("touch", 6000)],
             swap: true,
             ..Scenario::new("starved_swap", "its memory limit is lowered, and its workers swap", SWAP, |it| {
-                limit(&it.job, 24, true).map_err(text)
+                limit(&it.job, 32, true).map_err(text)
             })
         },
     ]

@@ -13,6 +13,8 @@ const STOLEN_BY: f64 = 0.05;
 const WAITED_BY: f64 = 0.1;
 /// … and if it waited longer than before by this factor: who runs less waits for the same share of less.
 const RISEN: f64 = 1.1;
+/// Tasks that wait for IO in so much more of the time than before are slow for that.
+const IO_INSTEAD: f64 = 0.3;
 
 pub(in crate::incident::cause) const THROTTLED: Rule = Rule {
     name: "cpu_throttled",
@@ -66,9 +68,12 @@ pub(in crate::incident::cause) const RUN_QUEUE: Rule = Rule {
         let of = |wait: Option<f64>, ran: Option<f64>| Some(share(wait?, ran?));
         let now = of(facts.now(Fact::CpuWait), facts.now(Fact::Cpu));
         let waits = now.zip(of(facts.usual(Fact::CpuWait), facts.usual(Fact::Cpu)));
-        // On a host that is always busy they wait for most of the time: then it is the rest that shrinks.
-        let worse =
-            |now: f64, before: f64| now >= super::WORSE * before || (1.0 - before) >= super::WORSE * (1.0 - now);
+        // On a host that is always busy they wait for most of the time: then it is the rest that shrinks. That is weak evidence beside
+        // tasks that wait for IO.
+        let idle = facts.worse(Fact::IoWaiting, IO_INSTEAD).is_none();
+        let worse = |now: f64, before: f64| {
+            now >= super::WORSE * before || idle && (1.0 - before) >= super::WORSE * (1.0 - now)
+        };
         let waits = waits.filter(|(now, before)| now - before >= WAITED_BY && worse(*now, *before));
         // Few tasks that wait little are not slow for it, whatever their share.
         let much = facts.worse(Fact::CpuWait, WAITED_BY / 2.0).or_else(|| {
