@@ -231,7 +231,7 @@ fn what_keeps_a_job_from_its_gpu() {
         ..crate::incident::Figures::default()
     };
     limited.evidence.workload = Some(figures);
-    because(&limited, "io_limit", &["its own IO limit, not for the disk"]);
+    because(&limited, "own_io_limit", &["its own IO limit, not for the disk"]);
     // A host that is always busy: the job ran in a third of the time in which it could, and now in a tenth.
     because(&starved(&[(Fact::CpuWait, 1.8, 0.8), (Fact::Cpu, 0.2, 0.4)]), "cpu_contended", &["90 % of the time"]);
     because(&starved(&[(Fact::CpuWait, 0.8, 0.8), (Fact::Cpu, 0.4, 0.4)]), NOT_KNOWN, &[]);
