@@ -63,7 +63,7 @@ fn status(proc: &Path, pid: u32) -> Option<Status> {
     Some(parse(&text))
 }
 
-/// Lines such as `RssAnon:	    7752 kB`. A kernel thread, and a process that ends, has none of memory.
+/// Lines such as `RssAnon: 7752 kB`. A kernel thread, and a process that ends, has none of memory.
 fn parse(text: &[u8]) -> Status {
     let mut status = Status::default();
     for line in lines(text) {

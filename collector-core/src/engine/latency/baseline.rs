@@ -150,7 +150,7 @@ fn distance(now: Option<f64>, kept: f32, least: f64) -> Option<f64> {
     let kept = f64::from(kept);
     let Some(now) = now else { return kept.is_nan().then_some(0.0) };
     let ratio = ((kept + least) / (now + least)).max(1e-9);
-    let alike = ratio >= 1.0 / LESS && ratio <= MORE;
+    let alike = (1.0 / LESS..=MORE).contains(&ratio);
     alike.then(|| ratio.ln().abs())
 }
 

@@ -200,7 +200,11 @@ impl Track {
                 self.ended(point, limits);
                 true
             }
-            None => self.judges.iter_mut().fold(false, |changed, judge| judge.idle(time, limits) || changed),
+            None => {
+                // Each of them is told.
+                let changed = self.judges.iter_mut().filter_map(|judge| judge.idle(time, limits).then_some(())).count();
+                changed > 0
+            }
         }
     }
 

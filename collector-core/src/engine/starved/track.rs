@@ -218,7 +218,8 @@ impl Track {
         let mut runs = (0, 0);
         for window in self.windows.iter().take(before) {
             // While it has less to do it is low for that reason.
-            let phase = window.utilization <= low && !(window.load < LOAD * usual);
+            let idle = window.load < LOAD * usual;
+            let phase = window.utilization <= low && !idle;
             runs.0 = if phase { runs.0 + 1 } else { 0 };
             runs.1 = runs.1.max(runs.0);
         }

@@ -143,8 +143,8 @@ fn histograms_that_cannot_be_true_are_left_out_and_the_same_are_shared() {
         super::tests::fold(&mut view, time, &server("v", 7), answer(State::Up, vec![model]));
         served(&view, "v", "m").latency.clone()
     };
-    assert_eq!(*fold(S, &told), [good.clone()]);
-    let [one, two] = [fold(2 * S, &[good.clone()]), fold(3 * S, &[good.clone()])];
+    assert_eq!(*fold(S, &told), *std::slice::from_ref(&good));
+    let [one, two] = [fold(2 * S, std::slice::from_ref(&good)), fold(3 * S, std::slice::from_ref(&good))];
     assert!(Arc::ptr_eq(&one, &two));
     let three = fold(4 * S, &[of(Timed::Queue, &[1, 2], &[1, 0, 5])]);
     assert!(!Arc::ptr_eq(&two, &three) && Arc::ptr_eq(&two[0].edges, &three[0].edges));

@@ -123,7 +123,8 @@ impl Trail {
     }
 
     /// The last known value.
-    pub(crate) fn last(&self, fact: Fact) -> Option<f64> {
+    #[cfg(test)]
+    fn last(&self, fact: Fact) -> Option<f64> {
         self.values(fact).last().map(|(.., value)| value)
     }
 

@@ -61,7 +61,7 @@ impl Tasks {
     pub fn read(&mut self, workload: &Arc<str>, pids: &[u32], values: &mut Values) {
         let round = self.round;
         // At the first look, what tasks waited before is nobody's.
-        let first = !self.sums.get(workload).is_some_and(|sum| sum.round + 1 == round);
+        let first = self.sums.get(workload).is_none_or(|sum| sum.round + 1 != round);
         let (mut count, mut grown, mut any) = (0, 0u64, false);
         for pid in pids {
             let Ok(folder) = fs::read_dir(self.proc.join(pid.to_string()).join("task")) else { continue };

@@ -37,6 +37,8 @@ pub enum Route {
 /// What is known of a server between two rounds; nothing while it is being asked.
 pub type Kept = Arc<Mutex<Option<Asker>>>;
 
+type Told = Box<dyn FnOnce(&Asker, Answer, u64) + Send>;
+
 /// A server that is to be asked once.
 pub struct Job {
     pub asker: Asker,
@@ -44,7 +46,7 @@ pub struct Job {
     pub route: Route,
     pub owner: Option<Arc<str>>,
     /// Takes the answer, and the CPU time that it took in nanoseconds.
-    pub told: Box<dyn FnOnce(&Asker, Answer, u64) + Send>,
+    pub told: Told,
 }
 
 /// Ends the thread when it is dropped.

@@ -190,7 +190,7 @@ impl Item {
     /// When it was written, in nanoseconds since the Unix epoch.
     pub fn written(&self) -> u64 {
         let seconds = u64::try_from(self.stat.st_mtime).unwrap_or(0);
-        seconds.saturating_mul(1_000_000_000).saturating_add(self.stat.st_mtime_nsec as u64)
+        seconds.saturating_mul(1_000_000_000).saturating_add(self.stat.st_mtime_nsec)
     }
 }
 

@@ -122,14 +122,12 @@ fn judge(view: &View, name: &str, since: u64, time: u64) -> Option<Incident> {
 fn starved(view: &View, name: &str, since: u64, time: u64) -> Starved {
     let model = |uuid: &str| view.gpus.get(uuid).map_or(String::new(), |gpu| gpu.device.model.to_string());
     let low = view.starved.gpus.iter().filter(|(_, job)| job.workload.as_deref() == Some(name));
-    let low = low.filter_map(|(uuid, job)| {
-        matches!(job.state, State::Low(_)).then(|| StarvedGpu {
-            gpu: job.gpu.to_string(),
-            uuid: uuid.to_string(),
-            model: model(uuid),
-            utilization: f64::from(job.now.unwrap_or_default()),
-            usual: f64::from(job.usual.unwrap_or_default()),
-        })
+    let low = low.filter(|(_, job)| matches!(job.state, State::Low(_))).map(|(uuid, job)| StarvedGpu {
+        gpu: job.gpu.to_string(),
+        uuid: uuid.to_string(),
+        model: model(uuid),
+        utilization: f64::from(job.now.unwrap_or_default()),
+        usual: f64::from(job.usual.unwrap_or_default()),
     });
     let shared = view.starved.gpus.iter().filter(|(uuid, job)| {
         let holds = || view.gpus.get(uuid).is_some_and(|gpu| gpu.holders(&view.workloads).contains_key(name));
