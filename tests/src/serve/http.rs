@@ -130,7 +130,11 @@ impl Shared {
     fn serve(&self, mut stream: TcpStream) {
         let _ = stream.set_read_timeout(Some(PATIENCE));
         // A connection may carry several requests.
-        while self.open.load(Ordering::SeqCst) && self.exchange(&mut stream).is_some() {}
+        while self.exchange(&mut stream).is_some() {
+            if !self.open.load(Ordering::SeqCst) {
+                break;
+            }
+        }
         let _ = stream.shutdown(Shutdown::Both);
     }
 
