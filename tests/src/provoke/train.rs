@@ -23,7 +23,7 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cuda::{Function, function, load};
 use crate::memory::{Buffer, Memory};
@@ -34,6 +34,8 @@ const WORKERS: usize = 2;
 const TOKEN: usize = 4096;
 const AHEAD: usize = 4;
 const BLOCK: usize = 4096;
+/// What is pinned before an agent has found the library is not counted.
+const FOUND: Duration = Duration::from_secs(4);
 /// How often the control file is read.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -110,10 +112,11 @@ pub fn run(arguments: &[String]) {
         }
     });
     let mut device = text(arguments, "cuda").map(Pinned::new);
-    let (mut token, mut written) = ([0; TOKEN], 0);
+    let (begun, mut token, mut written) = (Instant::now(), [0; TOKEN], 0);
     loop {
         if let Some(device) = &mut device {
-            device.hold(shared.get("pinned"));
+            let seen = begun.elapsed() >= FOUND;
+            device.hold(if seen { shared.get("pinned") } else { 0 });
             device.copy();
         }
         if shared.get("write") > written {
