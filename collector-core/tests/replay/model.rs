@@ -200,7 +200,7 @@ fn weights_that_are_read_again_and_again_fire() {
             Reading::ModelFile(model_file::Reading::Used(Arc::new(process)))
         })
     };
-    assert_eq!(reads(&|second| if second / EVERY % 2 == 0 { 900 } else { 400 }), one("ModelFileReadAgain"));
+    assert_eq!(reads(&|second| if (second / EVERY).is_multiple_of(2) { 900 } else { 400 }), one("ModelFileReadAgain"));
     // It is loaded, and dropped once.
     assert_eq!(reads(&|second| if second < 300 { (3 * second).min(800) } else { 700 }), BTreeSet::new());
 }
