@@ -19,6 +19,8 @@ pub struct Slow {
     pub host: Host,
     /// Layers of the made-up model, of 45 MB each.
     pub layers: u32,
+    /// Whether these are on the disk; else they are holes, which cost no IO.
+    pub on_disk: bool,
     /// More flags of the server.
     pub flags: &'static [&'static str],
     /// Clients that ask all the time, before it happens.

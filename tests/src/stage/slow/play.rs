@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,7 @@ use super::super::run::Options;
 use super::super::scenario::Host;
 use super::super::told::{Listener, Told};
 use super::Slow;
-use crate::agent::Agent;
+use crate::agent::{Agent, body};
 use crate::cgroup::Cgroup;
 use crate::gguf;
 use crate::llama::{Llama, complete, python};
@@ -30,13 +31,14 @@ const KIND: &str = "latency";
 /// Windows of two seconds, and a baseline of five of them.
 const CONFIG: &str = "tick = \"500ms\"\n[models]\ninterval = \"500ms\"\n[workload]\nclose_interval = \"1s\"\n\
     [latency]\nwindow = \"2s\"\nlearn = 5\nrequests = 1\n";
-/// How long the server works before anything happens: it starts, the baseline, and what is held back from it.
-const USUAL: Duration = Duration::from_secs(24);
+/// How long it may take until the agent knows what is usual, and how long that is then left to become surer.
+const USUAL: Duration = Duration::from_secs(90);
+const SURER: Duration = Duration::from_secs(5);
 /// How long the agent may take to tell of it.
 const TOLD: Duration = Duration::from_secs(40);
 /// How long after the first report nothing must be told where nothing happened, and how long evidence gathers before the end.
 const SILENCE: Duration = Duration::from_secs(16);
-const LONGER: Duration = Duration::from_secs(6);
+const LONGER: Duration = Duration::from_secs(5);
 /// How long it may take until it is as usual again.
 const END: Duration = Duration::from_secs(20);
 /// Tokens of an answer.
@@ -54,6 +56,8 @@ pub struct Stage {
     usual: usize,
     asking: Vec<JoinHandle<()>>,
     children: Vec<Child>,
+    /// It ends after those that ask it.
+    llama: Option<Llama>,
     pub server: Place,
     pub beside: Place,
     pub above: Place,
@@ -122,7 +126,7 @@ impl Stage {
     /// It writes past the page cache with several threads.
     pub fn neighbour_on_disk(&mut self) {
         let path = self.folder.join("flood");
-        let step = format!("write:{}:600:8", path.display());
+        let step = format!("write:{}:600:64", path.display());
         fs::write(&path, vec![1; 64 << 20]).unwrap();
         self.neighbour(&[&step]);
     }
@@ -148,7 +152,7 @@ impl Stage {
             let first = self.asking.len() < self.usual;
             let ask = move || {
                 let over = || stops[0].load(Ordering::Relaxed) || !first && stops[1].load(Ordering::Relaxed);
-                // At the end the server may go first.
+                // It may be killed.
                 while !over() && catch_unwind(|| complete(&address, "abc", TOKENS)).is_ok() {}
             };
             self.asking.push(std::thread::spawn(ask));
@@ -192,7 +196,7 @@ pub fn run(program: &str, scenarios: Vec<Slow>, options: &Options) -> Vec<Row> {
         if interrupt::noted() {
             break;
         }
-        let played = catch_unwind(AssertUnwindSafe(|| play(program, &scenario, &listener)));
+        let played = catch_unwind(AssertUnwindSafe(|| play(program, &scenario, &agent, &listener)));
         let row = played.unwrap_or_else(|_| Row { failed: Some("it panicked".to_owned()), ..row(&scenario) });
         println!("{MARK}{}", row.json());
         rows.push(row);
@@ -207,11 +211,30 @@ fn row(scenario: &Slow) -> Row {
     Row { name: scenario.name.to_owned(), what: scenario.what.to_owned(), truth, ..Row::default() }
 }
 
-fn play(program: &str, scenario: &Slow, listener: &Listener) -> Row {
+/// Writes the holes of a model to the disk, so that it is read from there, and leaves nothing in memory: who reads it is charged.
+fn fill(model: &Path) {
+    let bytes = fs::read(model).unwrap();
+    fs::write(model, &bytes).unwrap();
+    let file = fs::File::open(model).unwrap();
+    file.sync_all().unwrap();
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+}
+
+/// Whether the agent knows what is usual for the server on this port, and that it is not slower now.
+fn is_usual(agent: &Agent, port: &str) -> bool {
+    let page = body(&agent.address, "/metrics", "");
+    let mut lines = page.lines().filter(|line| line.starts_with("headroom_model_latency_state{"));
+    lines.any(|line| line.contains(port) && line.contains("state=\"ok\"") && line.ends_with(" 1"))
+}
+
+fn play(program: &str, scenario: &Slow, agent: &Agent, listener: &Listener) -> Row {
     let failed = |why: String| Row { failed: Some(why), ..row(scenario) };
     let folder = scratch();
     let model = folder.join("made-up.gguf");
     gguf::llama(&model, scenario.layers);
+    if scenario.on_disk {
+        fill(&model);
+    }
     let above = Cgroup::everywhere(&format!("stage-{}", scenario.name));
     for controller in ["cpu", "memory", "io"] {
         let _ = above.delegate(controller);
@@ -228,6 +251,7 @@ fn play(program: &str, scenario: &Slow, listener: &Listener) -> Row {
         usual: scenario.clients,
         asking: Vec::new(),
         children: Vec::new(),
+        llama: None,
         server,
         beside,
         above,
@@ -235,7 +259,9 @@ fn play(program: &str, scenario: &Slow, listener: &Listener) -> Row {
     (scenario.before)(&mut stage);
     let flags = [&["-c", "512", "-t", "1", "--cache-ram", "0", "--metrics"], scenario.flags].concat();
     let llama = Llama::start(&stage.server.0, &model, &flags);
-    stage.address = llama.address.clone();
+    let port = llama.port().to_owned();
+    stage.address.clone_from(&llama.address);
+    stage.llama = Some(llama);
     stage.clients(scenario.clients);
     let ours = |since: u64| -> Vec<Told> {
         let is_ours = |it: &Told| {
@@ -245,12 +271,16 @@ fn play(program: &str, scenario: &Slow, listener: &Listener) -> Row {
         listener.incidents(since).into_iter().filter(is_ours).collect()
     };
     let started = clock::unix_ns();
-    if let Err(why) = interrupt::pause(USUAL) {
-        return failed(why);
-    }
-    if let Some(told) = ours(started).first() {
-        // Something else made it slow: a host that is not calm.
-        return failed(format!("it was slow before anything happened: {}: {}", told.last.cause, told.last.sentence));
+    let mut calm = 0;
+    let usual = until("that it is known what is usual", USUAL, || {
+        std::thread::sleep(Duration::from_millis(500));
+        calm = if is_usual(agent, &port) { calm + 500 } else { 0 };
+        (calm >= SURER.as_millis()).then_some(())
+    });
+    if let Err(why) = usual {
+        // Perhaps something else made it slow: a host that is not calm.
+        let told = ours(started).first().map(|told| format!(": {}: {}", told.last.cause, told.last.sentence));
+        return failed(why + &told.unwrap_or_default());
     }
     let begun = clock::unix_ns();
     (scenario.fault)(&mut stage);
@@ -261,6 +291,13 @@ fn play(program: &str, scenario: &Slow, listener: &Listener) -> Row {
         (row.first, row.last) =
             told.first().map_or(("nothing".to_owned(), "nothing".to_owned()), |it| texts(it, &root));
         (row.first_right, row.cause_right) = (told.is_empty(), told.is_empty());
+        for it in told {
+            println!(
+                "{}: {}",
+                scenario.name,
+                serde_json::json!([it.incident.evidence.slow, it.incident.evidence.latency])
+            );
+        }
         return row;
     }
     if until("the report", TOLD, || (!ours(begun).is_empty()).then_some(())).is_err() {
@@ -277,6 +314,11 @@ fn play(program: &str, scenario: &Slow, listener: &Listener) -> Row {
     row.cause_right = scenario.causes.contains(&&*told.last.cause);
     let missing = scenario.says.iter().filter(|words| !told.last.sentence.contains(*words));
     row.faults = missing.map(|words| format!("the sentence does not say {words}")).collect();
+    if !row.right() {
+        // For whoever looks for the rule that is wrong.
+        let evidence = &told.incident.evidence;
+        println!("{}: {}", scenario.name, serde_json::json!([evidence.slow, evidence.latency]));
+    }
     row
 }
 
