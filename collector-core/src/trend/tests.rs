@@ -154,7 +154,6 @@ fn leaks_are_found_within_two_hours_of_warm_running() {
         found(&hours)
     });
     let share = leaks.count() as f64 / 2000.0;
-    println!("found: {share}");
     assert!(share >= 0.95, "{share}");
 }
 
@@ -168,7 +167,6 @@ fn what_is_no_leak_is_not_told_as_one() {
             told.push((number, leak));
         }
     }
-    println!("false: {}", told.len());
     assert!(told.len() <= 40, "{} of 4000: {:?}", told.len(), &told[..told.len().min(5)]);
 }
 

@@ -17,6 +17,7 @@ mod latency;
 mod level;
 pub mod load;
 pub mod model_server;
+pub mod model_store;
 pub mod pool;
 pub mod profile;
 pub mod secret;

@@ -14,10 +14,10 @@ use super::entry::Entry;
 use super::latency::Latency;
 use super::level::Levels;
 use super::model_server::ModelServer;
+use super::model_store::ModelStore;
 use super::pool::Pool;
 use super::sink::{FileSink, Sink};
 use super::starved::Starved;
-use super::table::store::ModelStore;
 use crate::exposition::Cap;
 
 #[derive(Clone, Debug, PartialEq)]

@@ -1,38 +1,12 @@
 //! `[[model_store]]`: its keys, and which are right together.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-
-use collector_core::statistic::model_file::Layout;
 
 use crate::config::entry::{Entry, Key, Table};
 use crate::config::error::Error;
 use crate::config::kind::Kind;
+use crate::config::model_store::{KINDS, ModelStore};
 use crate::config::section::Config;
-
-/// A place where models are kept.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ModelStore {
-    pub name: String,
-    pub path: PathBuf,
-    /// Of [`KINDS`].
-    pub kind: String,
-}
-
-const KINDS: [&str; 3] = [Layout::Ollama.label(), Layout::HuggingFace.label(), Layout::Folder.label()];
-
-impl Default for ModelStore {
-    fn default() -> ModelStore {
-        ModelStore { name: String::new(), path: PathBuf::new(), kind: Layout::Folder.label().to_owned() }
-    }
-}
-
-impl ModelStore {
-    pub fn layout(&self) -> Layout {
-        let is = |layout: &Layout| layout.label() == self.kind;
-        Layout::ALL.into_iter().find(is).unwrap_or(Layout::Folder)
-    }
-}
 
 /// `[[model_store]]`
 pub const STORE: Table<Config, ModelStore> = Table {
@@ -93,6 +67,8 @@ fn check(entries: &[Entry<ModelStore>]) -> Vec<Error> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use collector_core::statistic::model_file::Layout;
 
     use super::*;
     use crate::config::catalogue;

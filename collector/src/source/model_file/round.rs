@@ -20,7 +20,7 @@ use super::mount::Mounts;
 use super::process;
 use super::store::{Candidate, candidates, list};
 use crate::clock;
-use crate::config::table::store::ModelStore;
+use crate::config::model_store::ModelStore;
 use crate::config::{Config, ModelFile as Settings};
 use crate::confine;
 use crate::source::cgroup::{Hierarchy, path_in};

@@ -16,7 +16,7 @@ use collector_core::text::escape;
 use super::cache::{self, Kind};
 use super::device;
 use super::look::Host;
-use crate::config::table::store::ModelStore;
+use crate::config::model_store::ModelStore;
 use crate::source::passwd::home;
 use crate::source::root::Root;
 use crate::source::untrusted::{Owner, Place};
