@@ -3,7 +3,7 @@
 use super::row::{Detail, Kind, Metric, Value, WORKLOAD};
 
 /// Every label that a series of the catalogue can have, except those of infos, which rules cannot read.
-pub const LABELS: [&str; 41] = {
+pub const LABELS: [&str; 44] = {
     let [workload, namespace, pod, container] = WORKLOAD;
     [
         workload,
@@ -18,6 +18,7 @@ pub const LABELS: [&str; 41] = {
         "device",
         "direction",
         "event",
+        "file",
         "fstype",
         "gpu",
         "kind",
@@ -42,6 +43,8 @@ pub const LABELS: [&str; 41] = {
         "source",
         "stage",
         "state",
+        "store",
+        "tier",
         "type",
         "unit",
         "uuid",

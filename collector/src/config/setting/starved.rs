@@ -28,7 +28,7 @@ pub(super) const WINDOW: Setting = without_flag(
 
 pub(super) const BASELINE: Setting = without_flag(
     "starved.baseline",
-    Kind::Duration(|config| &mut config.starved.baseline, Duration::from_secs(6), DAY),
+    Kind::Duration(|config| &mut config.starved.baseline, Duration::from_secs(3), DAY),
     "How long a job is watched on a GPU before anything is usual for it. Usual is the median of the last 240 windows at most: two hours, \
           unless starved.window says otherwise.",
 );

@@ -96,7 +96,9 @@ impl Finder {
     pub fn renew(&mut self, grants: &Mutex<Grants>) {
         let (proc, memory) = (&self.proc, &self.memory);
         self.candidates.retain(|pid, candidate| {
-            let lives = process::stat(proc, *pid).is_some_and(|stat| stat.started == candidate.started);
+            let same = process::stat(proc, *pid).is_some_and(|stat| stat.started == candidate.started);
+            // One that has ended, and that nobody has waited for, has no network any more.
+            let lives = same && process::namespace(&process::folder(proc, *pid)) == Some(candidate.namespace);
             if lives {
                 settle(proc, memory, *pid, candidate, grants);
             }

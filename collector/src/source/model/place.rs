@@ -87,8 +87,8 @@ impl<'a> Places<'a> {
             group.min_by_key(|(pid, candidate)| (candidate.started, *pid)).map(|(pid, _)| *pid)
         };
         let eldest = first(&mut group.iter())?;
-        let net = process::folder(self.proc, eldest).join("net");
-        let table = self.tables.entry(namespace).or_insert_with(|| Table::read(&net, own));
+        let folders = group.iter().map(|(pid, _)| process::folder(self.proc, *pid).join("net"));
+        let table = self.tables.entry(namespace).or_insert_with(|| Table::read(folders, own));
         let at = |pid, way| {
             let address = (!own).then(|| table.addresses.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED).into());
             Some(Spot { pid, address, way })
@@ -129,10 +129,18 @@ impl<'a> Places<'a> {
 }
 
 impl Table {
-    fn read(net: &Path, own: bool) -> Table {
-        let text = |error: io::Error| format!("its sockets cannot be listed: {error}");
-        let addresses = if own { Vec::new() } else { addresses(net).unwrap_or_default() };
-        Table { listeners: listeners(net).map_err(text), addresses }
+    /// By one of these folders `net`: a process that ends has none any more.
+    fn read(nets: impl Iterator<Item = PathBuf>, own: bool) -> Table {
+        let mut table = Table { listeners: Err("its sockets cannot be listed".to_owned()), addresses: Vec::new() };
+        for net in nets {
+            let text = |error: io::Error| format!("its sockets cannot be listed: {error}");
+            table.listeners = listeners(&net).map_err(text);
+            if table.listeners.is_ok() {
+                table.addresses = if own { Vec::new() } else { addresses(&net).unwrap_or_default() };
+                break;
+            }
+        }
+        table
     }
 }
 
