@@ -80,7 +80,7 @@ fn shown(fact: Fact, value: f64) -> String {
         _ if name.ends_with("seconds_per_io") => seconds(value),
         _ if name.ends_with("ratio") => percent(value),
         _ if name.ends_with("hertz") => format!("{} MHz", fixed(value / 1e6, 0)),
-        FactKind::Level => fixed(value, 1),
+        FactKind::Level | FactKind::Setting => fixed(value, 1),
         _ => format!("{}/s", fixed(value, 1)),
     }
 }

@@ -2,13 +2,15 @@
 //! of the host. Knows neither where a fact is read nor what follows from it.
 
 use Fact::*;
-use Kind::{Level, Rate, Ratio, Share};
+use Kind::{Level, Rate, Ratio, Setting, Share};
 
 /// How a value is made from what is read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// The number itself.
     Level,
+    /// What somebody sets, such as a limit: of the time that is judged its least value counts, of what was before the newest.
+    Setting,
     /// Growth of a counter per second, multiplied by this unit.
     Rate(f64),
     /// Growth per second of a time in nanoseconds that cannot grow faster than the clock: a share of 0 to 1.
@@ -62,14 +64,14 @@ macro_rules! facts {
 
 facts! {
     Cpu = "cpu_seconds_per_second", Workload, Rate(SECONDS), "CPUs that the workload used";
-    CpuQuota = "cpu_quota_cpus", Workload, Level, "CPUs that its quota allows, or the least one above it";
+    CpuQuota = "cpu_quota_cpus", Workload, Setting, "CPUs that its quota allows, or the least one above it";
     CpuThrottled = "cpu_throttled_ratio", Workload, Ratio, "periods of its CPU quota in which it was throttled";
     CpuWait = "cpu_wait_seconds_per_second", Workload, Rate(SECONDS), "time in which its tasks were ready and waited for a CPU, summed over the tasks";
     CpuWaiting = "cpu_waiting_ratio", Workload, Share, "time in which some task of it waited for a CPU (PSI, cgroup v2)";
     Tasks = "tasks", Workload, Level, "its tasks";
     Memory = "memory_bytes", Workload, Level, "memory charged to it";
-    MemoryLimit = "memory_limit_bytes", Workload, Level, "its memory limit";
-    MemoryHigh = "memory_high_bytes", Workload, Level, "its memory.high";
+    MemoryLimit = "memory_limit_bytes", Workload, Setting, "its memory limit";
+    MemoryHigh = "memory_high_bytes", Workload, Setting, "its memory.high";
     File = "file_bytes", Workload, Level, "of its memory, page cache";
     Swap = "swap_bytes", Workload, Level, "its swap";
     MemoryWaiting = "memory_waiting_ratio", Workload, Share, "time in which some task of it waited for memory (PSI, cgroup v2)";

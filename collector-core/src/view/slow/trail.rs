@@ -109,6 +109,9 @@ impl Trail {
 
     /// When the judged time begins: no step that began before it is judged.
     pub(crate) fn means(&self, fact: Fact, since: u64, until: u64) -> Option<Means> {
+        if fact.kind() == Kind::Setting {
+            return self.settings(fact, since, until);
+        }
         let (mut now, mut before) = ((0.0, 0.0), self.usual[fact.place()]);
         for (time, span, value) in self.values(fact).filter(|(time, ..)| *time <= until) {
             let sums = if time.saturating_sub(span) >= since { &mut now } else { &mut before };
@@ -120,6 +123,16 @@ impl Trail {
         }
         let mean = |(sum, time): (f64, f64)| (time > 0.0).then(|| sum / time);
         Some(Means { now: mean(now)?, before: mean(before) })
+    }
+
+    /// The same of a setting: a mean of two limits is none that ever was.
+    fn settings(&self, fact: Fact, since: u64, until: u64) -> Option<Means> {
+        let steps = || self.values(fact).filter(|(time, ..)| *time <= until);
+        let now = steps().filter(|(time, span, _)| time.saturating_sub(*span) >= since);
+        let before = steps().take_while(|(time, ..)| *time <= since).last().map(|(.., value)| value);
+        let (sum, time) = self.usual[fact.place()];
+        let before = before.or_else(|| (time > 0.0).then(|| sum / time));
+        Some(Means { now: now.map(|(.., value)| value).reduce(f64::min)?, before })
     }
 
     /// The last known value.
@@ -152,7 +165,7 @@ fn of_step(kind: Kind, before: Option<Raw>, now: Raw, span: f64) -> Option<f64> 
     let growth = |now: f64, before: f64| Some(now - before).filter(|growth| *growth >= 0.0);
     let rate = || Some(growth(now.0, before?.0)? / (span / 1e9));
     match kind {
-        Kind::Level => Some(now.0),
+        Kind::Level | Kind::Setting => Some(now.0),
         Kind::Rate(unit) => Some(rate()? * unit),
         Kind::Share => Some((rate()? / 1e9).min(1.0)),
         Kind::Ratio => {
@@ -185,6 +198,18 @@ mod tests {
         let means = trail.means(Fact::Cpu, since * SECOND, u64::MAX).unwrap();
         let round = |number: f64| (number * 1000.0).round() / 1000.0;
         (round(means.now), means.before.map_or(f64::NAN, round))
+    }
+
+    #[test]
+    fn a_limit_is_one_that_was_set_and_no_mean_of_two() {
+        let mut trail = Trail::new(Fact::all(Of::Workload));
+        let quota = |time: u64| if time <= 25 { 2.0 } else { 0.5 };
+        for time in (0..=60).step_by(5) {
+            trail.step(time * SECOND, |fact| (fact == Fact::CpuQuota).then(|| (quota(time), f64::NAN)));
+        }
+        let means = |since: u64| trail.means(Fact::CpuQuota, since * SECOND, 60 * SECOND);
+        assert_eq!(means(20), Some(Means { now: 0.5, before: Some(2.0) }), "it was lowered after that");
+        assert_eq!(means(40), Some(Means { now: 0.5, before: Some(0.5) }));
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn shown(fact: Fact, value: f64) -> String {
         _ if name.ends_with("seconds_per_second") => fixed(value, 2),
         _ if name.ends_with("seconds_per_io") => seconds(value),
         _ if name.ends_with("ratio") => percent(value),
-        FactKind::Level => fixed(value, 1),
+        FactKind::Level | FactKind::Setting => fixed(value, 1),
         _ => format!("{}/s", fixed(value, 1)),
     }
 }

@@ -54,12 +54,16 @@ pub(in crate::incident::cause) const QUEUE: Rule = Rule {
     find: |facts| {
         let worse = facts.worse(Fact::Waiting, WAITING_BY)?;
         let slots = facts.now(Fact::Slots);
-        let free = slots.zip(facts.now(Fact::Running)).is_some_and(|(slots, running)| running < 0.8 * slots);
+        // Between two requests a place is free for a moment, and it is often asked just then.
+        let free = slots.zip(facts.now(Fact::Running)).is_some_and(|(slots, running)| running < 0.6 * slots);
         // A server that is slow itself has a queue as well.
         if free || facts.fell(Fact::Generated) {
             return None;
         }
-        let places = slots.map_or(String::new(), |slots| format!(", all {} places are taken", shown_count(slots)));
+        let places = slots.map_or(String::new(), |slots| match shown_count(slots).as_str() {
+            "1" => ", its only place is taken".to_owned(),
+            count => format!(", all {count} places are taken"),
+        });
         Some(Finding {
             sentence: format!(
                 "{} is asked for more than it can do at once: {} requests wait (before: {}){places}",

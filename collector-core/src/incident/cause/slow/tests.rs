@@ -82,6 +82,11 @@ fn more_clients_than_places_unless_the_server_itself_became_slow() {
     because(&latency(&queue), "too_many_clients", &["6.0 requests wait (before: 0.0)", "all 2 places are taken"]);
     let slower = [queue.as_slice(), &[(Fact::Generated, 10.0, 40.0), (Fact::CpuThrottled, 0.8, 0.0)]].concat();
     because(&latency(&slower), "cpu_throttled", &[]);
+    // Asked between two requests.
+    let often = [queue[0], queue[1], (Fact::Running, 1.4, 1.4)];
+    because(&latency(&often), "too_many_clients", &[]);
+    let one = [queue[0], (Fact::Slots, 1.0, 1.0), (Fact::Running, 0.9, 0.9)];
+    because(&latency(&one), "too_many_clients", &["its only place is taken"]);
     let free = [queue[0], queue[1], (Fact::Running, 1.0, 1.0)];
     because(&latency(&free), NOT_KNOWN, &[]);
 }
