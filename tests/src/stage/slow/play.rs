@@ -28,9 +28,9 @@ use crate::require::own_machine;
 use crate::scratch::{Scratch, scratch};
 
 const KIND: &str = "latency";
-/// Windows of two seconds, and a baseline of five of them.
+/// Windows of a second, and a baseline of five of them.
 const CONFIG: &str = "tick = \"500ms\"\n[models]\ninterval = \"500ms\"\n[workload]\nclose_interval = \"1s\"\n\
-    [latency]\nwindow = \"2s\"\nlearn = 5\nrequests = 1\n";
+    [latency]\nwindow = \"1s\"\nlearn = 5\nrequests = 1\n";
 /// How long it may take until the agent knows what is usual, and how long that is then left to become surer.
 const USUAL: Duration = Duration::from_secs(90);
 const SURER: Duration = Duration::from_secs(5);
@@ -126,7 +126,7 @@ impl Stage {
     /// It writes past the page cache with several threads.
     pub fn neighbour_on_disk(&mut self) {
         let path = self.folder.join("flood");
-        let step = format!("write:{}:600:64", path.display());
+        let step = format!("write:{}:600:16", path.display());
         fs::write(&path, vec![1; 64 << 20]).unwrap();
         self.neighbour(&[&step]);
     }

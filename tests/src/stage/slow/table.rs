@@ -118,7 +118,7 @@ pub fn all() -> Vec<Slow> {
             what: "its model is a little too large for its limit, and a neighbour floods the disk",
             layers: 2,
             on_disk: true,
-            before: |stage| stage.server.limit(3 * LAYER),
+            before: |stage| stage.server.limit(2 * LAYER),
             fault: |stage| stage.neighbour_on_disk(),
             causes: &["io_by_neighbour"],
             says: &["/neighbour floods the disk"],
