@@ -141,7 +141,11 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 /// Processes that are called llama-server and serve nothing, of an unprivileged user.
-struct Fakes(Vec<Child>, Scratch);
+struct Fakes {
+    children: Vec<Child>,
+    /// Has their program.
+    _folder: Scratch,
+}
 
 impl Fakes {
     fn start(ports: impl Iterator<Item = u16>) -> Fakes {
@@ -157,13 +161,13 @@ impl Fakes {
             user::run_as(&mut command, &[]);
             command.spawn().unwrap()
         };
-        Fakes(ports.map(one).collect(), folder)
+        Fakes { children: ports.map(one).collect(), _folder: folder }
     }
 }
 
 impl Drop for Fakes {
     fn drop(&mut self) {
-        for child in &mut self.0 {
+        for child in &mut self.children {
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -137,7 +137,7 @@ fn without_rights_only_command_lines_are_known_and_that_is_said() {
     let folder = scratch();
     fs::set_permissions(&*folder, fs::Permissions::from_mode(0o755)).unwrap();
     let [open, named, secret] = ["open.gguf", "named.gguf", "secret.gguf"].map(|name| folder.join(name));
-    [&open, &named, &secret].map(|path| fs::write(path, vec![7; 70_000]).unwrap());
+    [&open, &named, &secret].iter().for_each(|path| fs::write(path, vec![7; 70_000]).unwrap());
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
     let [one, other] = ["model-file-root", "model-file-user"].map(Cgroup::new);
     // Somebody else's process names what it may not read, and links to it.
@@ -209,7 +209,7 @@ fn stores_are_listed_and_what_nobody_uses_is_told_apart() {
     let ollama = folder.join("ollama");
     let manifests = ollama.join("manifests/registry.ollama.ai/library/made-up");
     let blobs = ollama.join("blobs");
-    [&manifests, &blobs].map(|path| fs::create_dir_all(path).unwrap());
+    [&manifests, &blobs].iter().for_each(|path| fs::create_dir_all(path).unwrap());
     let sizes = [(&used, 100_000), (&idle, 200_000), (&cached_one, 300_000), (&orphan, 400_000)];
     for (digest, bytes) in sizes {
         fs::write(blobs.join(format!("sha256-{digest}")), vec![7; bytes]).unwrap();
