@@ -184,19 +184,19 @@ fn a_user_has_a_few_places_and_asks_nobody_elses_services() {
     let port = service.local_addr().unwrap().port();
     let one = Fakes::start(std::iter::once(port));
     let reading = told(&agent, &format!("llama_cpp:{port}"), |_| true);
-    assert_eq!((state(&reading), reading.server.pid), (Some(State::Failed), Some(one.0[0].id())));
+    assert_eq!((state(&reading), reading.server.pid), (Some(State::Failed), Some(one.children[0].id())));
     assert!(why(&reading).contains("another user's (uid 0)"), "{}", why(&reading));
     assert_eq!(service.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "it was asked");
     drop(one);
 
     let fakes = Fakes::start(20_000..21_000);
     agent.scrape_until("all but a few are left out", |now| {
-        now.sum("headroom_lost_total", &[("stage", "model")]) >= (fakes.0.len() - 16) as f64
+        now.sum("headroom_lost_total", &[("stage", "model")]) >= (fakes.children.len() - 16) as f64
     });
     let mut names = std::collections::BTreeSet::new();
     for sample in agent.samples() {
         if let Reading::Model(reading) = sample.reading
-            && reading.server.pid.is_some_and(|pid| fakes.0.iter().any(|fake| fake.id() == pid))
+            && reading.server.pid.is_some_and(|pid| fakes.children.iter().any(|fake| fake.id() == pid))
         {
             match reading.answer {
                 Some(answer) => {

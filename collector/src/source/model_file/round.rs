@@ -309,7 +309,10 @@ mod tests {
     }
 
     /// Of one round, by pid: name and use of each file, and whether it is told that nothing was missed.
-    fn round(work: &mut Work) -> (Vec<Process>, Vec<u32>, Vec<(u64, Option<u64>)>) {
+    /// The processes that were told, those that are gone, and of each store its bytes and what is unused.
+    type Told = (Vec<Process>, Vec<u32>, Vec<(u64, Option<u64>)>);
+
+    fn round(work: &mut Work) -> Told {
         let (mut used, mut gone, mut stores) = (Vec::new(), Vec::new(), Vec::new());
         work.round(clock::monotonic_ns(), &mut |reading| match reading {
             Reading::Used(process) => used.push(Process::clone(&process)),
