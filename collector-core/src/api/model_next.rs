@@ -3,19 +3,23 @@
 use crate::statistic::model::Kind::{self, LlamaCpp, LlamaRouter, Lmdeploy, Ollama, Sglang, Tei, Tgi, Triton, Vllm};
 use crate::statistic::model::State;
 
-/// `None` if all is as it should be. `partly`: it serves, but does not tell all of its numbers.
-pub(super) fn next(kind: Option<Kind>, state: State, partly: bool) -> Option<&'static str> {
+/// `None` if all is as it should be, or if `why`, what is missing, says itself what to do.
+pub(super) fn next(kind: Option<Kind>, state: State, why: Option<&str>) -> Option<&'static str> {
+    let says = |words: &str| why.is_some_and(|why| why.contains(words));
     match (state, kind) {
+        (State::Silent, _) if says("wants a key") => None,
         (State::Unreachable, Some(Ollama)) => Some(
             "Start it with OLLAMA_HOST=0.0.0.0 in its container, or publish its port and give that URL in a [[model_server]].",
         ),
         (State::Unreachable, _) => Some(
             "Let it listen on the container's own address (--host 0.0.0.0), or publish its port and give that URL in a [[model_server]].",
         ),
-        (State::Up | State::Silent, Some(LlamaCpp | LlamaRouter)) if partly => {
+        (State::Up | State::Silent, Some(LlamaCpp | LlamaRouter)) if says("without --metrics") => {
             Some("Start llama-server with --metrics; without --no-slots it tells the use of its KV cache, too.")
         }
-        (State::Up | State::Silent, Some(Sglang)) if partly => Some("Start SGLang with --enable-metrics."),
+        (State::Up | State::Silent, Some(Sglang)) if says("without --enable-metrics") => {
+            Some("Start SGLang with --enable-metrics.")
+        }
         (State::Silent, Some(Vllm)) => Some("Start vLLM without --disable-log-stats."),
         (State::Silent, Some(Lmdeploy)) => Some("Start LMDeploy without --disable-metrics."),
         (State::Silent, Some(Triton)) => {
@@ -37,16 +41,18 @@ mod tests {
     fn who_serves_and_tells_all_needs_nothing_and_the_rest_is_told_what_to_set() {
         for kind in Kind::ALL {
             for state in [State::Up, State::Loading, State::Asleep] {
-                assert_eq!(next(Some(kind), state, false), None, "{kind:?}");
+                assert_eq!(next(Some(kind), state, Some("it may fall asleep")), None, "{kind:?}");
             }
             for state in [State::Unreachable, State::Failed] {
-                assert!(next(Some(kind), state, true).is_some(), "{kind:?}");
+                assert!(next(Some(kind), state, None).is_some(), "{kind:?}");
             }
+            assert_eq!(next(Some(kind), State::Silent, Some("it wants a key: set token_file")), None, "{kind:?}");
         }
-        assert!(next(Some(Ollama), State::Unreachable, true).is_some_and(|text| text.contains("OLLAMA_HOST")));
-        assert!(next(None, State::Unreachable, true).is_some_and(|text| text.contains("--host")));
+        assert!(next(Some(Ollama), State::Unreachable, None).is_some_and(|text| text.contains("OLLAMA_HOST")));
+        assert!(next(None, State::Unreachable, None).is_some_and(|text| text.contains("--host")));
         for (kind, flag) in [(LlamaCpp, "--metrics"), (Sglang, "--enable-metrics"), (Vllm, "--disable-log-stats")] {
-            assert!(next(Some(kind), State::Silent, true).is_some_and(|text| text.contains(flag)), "{kind:?}");
+            let why = Some("it was started without --metrics, or without --enable-metrics");
+            assert!(next(Some(kind), State::Silent, why).is_some_and(|text| text.contains(flag)), "{kind:?}");
         }
     }
 }

@@ -25,8 +25,8 @@ pub const EXHAUSTION: Metric = Metric {
     read: |view, emit| each(view, emit, |told| left(told, view.time, |seconds, _| seconds)),
     ..gauge(
         "headroom_leak_exhaustion_seconds",
-        "Time until a leak reaches the workload's memory limit, or where there is none, all memory of the host or of the GPUs that it uses; 0 if \
-         it is there.",
+        "Time until a leak reaches the workload's memory limit, or takes what is left of the host's memory, or of that of the GPUs that it uses, \
+         if that comes first; 0 if it is there.",
     )
 };
 

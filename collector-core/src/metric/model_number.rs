@@ -217,7 +217,7 @@ pub const HOST_MEMORY: Metric = Metric {
     },
     ..gauge(
         "headroom_model_host_memory_bytes",
-        "Host memory that the model server's processes hold, by the kernel's count. weights: mapped files, at most the size that the server says; \
+        "Host memory that the model server's processes hold, by the kernel's count. weights: mapped model files, the part that is in the page cache, or where no file is known at most the size that the server says; \
          kv_offload: of vLLM shared memory, where KV cache in host memory is configured, of others what they say they use; prompt_cache: growth of \
          anonymous memory where the server keeps old prompts, at most what is configured for them, without what was there before the agent \
          came; pinned: what drivers pin. model is absent if there are several.",

@@ -21,7 +21,7 @@ pub struct Point {
 /// Points since the work started last, and when that was.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Since<'a> {
-    /// In nanoseconds since the Unix epoch; absent if it ran before the first point.
+    /// In nanoseconds since the Unix epoch; absent if it is not known.
     pub start: Option<u64>,
     pub points: &'a [Point],
 }
@@ -41,7 +41,7 @@ pub struct Window {
 pub fn since<'a>(points: &'a [Point], starts: &[u64], scale: f64) -> Since<'a> {
     let told = starts.iter().copied().filter(|start| points.last().is_some_and(|last| *start <= last.time)).max();
     let mut first = told.map_or(0, |start| points.partition_point(|point| point.time < start));
-    let mut start = told.filter(|_| first > 0 || points.first().is_some_and(|point| told >= Some(point.time)));
+    let mut start = told;
     for (place, pair) in points.windows(2).enumerate() {
         let [before, now] = pair else { continue };
         let fell = before.mean - now.high >= FALL * scale && now.high < LEFT * before.mean;

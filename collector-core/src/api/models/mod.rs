@@ -207,7 +207,7 @@ impl ModelServer {
             url: server.url.to_string(),
             state: told.state,
             why: told.why.as_deref().map(str::to_owned),
-            next: next(server.kind, told.state, told.why.is_some()).map(str::to_owned),
+            next: next(server.kind, told.state, told.why.as_deref()).map(str::to_owned),
             workload: Some(told.labels(&view.workloads)[0]).filter(|name| !name.is_empty()).map(str::to_owned),
             pid: server.pid,
             parent: server.parent.as_deref().map(str::to_owned),

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::identity;
-use crate::statistic::gpu::Statistic::MemoryTotal;
+use crate::statistic::gpu::Statistic::{MemoryTotal, MemoryUsed};
 use crate::statistic::workload::Statistic as Of;
-use crate::trend::exhaustion;
+use crate::trend::{WINDOW_NS, exhaustion};
 use crate::view::View;
 use crate::view::leak::{Kind, Told};
 use crate::view::number::{Known, Number};
@@ -45,30 +45,44 @@ pub fn tick(leaks: &mut Leaks, view: &mut View, time: u64) {
     leaks.read = time;
     let total = view.host.memory().map(|memory| memory.total as f64);
     let known = Known::of(&view.coverage);
-    let mut changed = Vec::new();
+    // Nothing is allocated while nothing leaks.
+    let mut found = Vec::new();
     for workload in view.workloads.iter().filter(|workload| is_judged(workload)) {
         for kind in Kind::ALL {
-            let Some((held, scale)) = held(view, workload, kind, known, total) else { continue };
-            let judged = leaks.read_one(time, workload, kind, held, scale);
-            // Nothing is allocated while nothing leaks.
-            if let Some(told) = judged.filter(|told| told.is_some() || view.leaks.0.contains_key(&workload.name)) {
-                changed.push((workload.name.clone(), kind, told));
+            let Some(held) = held(view, workload, kind, known, total) else { continue };
+            if let Some(told) = leaks.read_one(time, workload, kind, &held) {
+                found.push((workload.name.clone(), kind, told));
             }
         }
     }
-    leaks.tracks.retain(|_, tracks| tracks.seen == time);
-    view.leaks.0.retain(|name, _| leaks.tracks.contains_key(name));
-    for (name, kind, told) in changed {
-        view.leaks.0.entry(name.clone()).or_default()[kind as usize] = told;
-        if view.leaks.0.get(&name).is_some_and(|kinds| kinds.iter().all(Option::is_none)) {
-            view.leaks.0.remove(&name);
+    leaks.tracks.retain(|_, tracks| {
+        for track in &mut tracks.kinds {
+            // It holds none of this kind any more.
+            if track.as_ref().is_some_and(|track| time.saturating_sub(track.time) > WINDOW_NS) {
+                *track = None;
+            }
         }
+        tracks.seen == time
+    });
+    for (name, kind, told) in found {
+        view.leaks.0.entry(name).or_default()[kind as usize] = Some(told);
     }
+    // Who started again, or holds none of it any more, leaks no more.
+    view.leaks.0.retain(|name, kinds| {
+        let Some(tracks) = leaks.tracks.get(name) else { return false };
+        for (told, track) in kinds.iter_mut().zip(&tracks.kinds) {
+            if track.as_ref().is_none_or(|track| track.leak.is_none()) {
+                *told = None;
+            }
+        }
+        kinds.iter().any(Option::is_some)
+    });
 }
 
 impl Leaks {
-    /// What is to be told now, if it was judged.
-    fn read_one(&mut self, time: u64, workload: &Workload, kind: Kind, held: f64, scale: f64) -> Option<Option<Told>> {
+    /// A leak, if one was judged to be there now.
+    fn read_one(&mut self, time: u64, workload: &Workload, kind: Kind, held: &Held) -> Option<Told> {
+        let Held { bytes: held, scale, left } = *held;
         let known = self.tracks.contains_key(&workload.name);
         if !known && held < LEAST * scale {
             return None;
@@ -78,8 +92,7 @@ impl Leaks {
         }
         let tracks = self.tracks.get_mut(&workload.name)?;
         tracks.seen = time;
-        let again = tracks.born != workload.recent.born;
-        if again {
+        if tracks.born != workload.recent.born {
             *tracks = Tracks { born: workload.recent.born, seen: time, ..Tracks::default() };
         }
         let track = &mut tracks.kinds[kind as usize];
@@ -88,10 +101,9 @@ impl Leaks {
         }
         let since = workload.recent.born;
         let track = track.get_or_insert_with(|| Box::new(Track::new(since.unwrap_or(time), since.is_some())));
-        if !track.read(time, held, scale, workload.statistics.get(Of::CpuUsage)) {
-            return again.then_some(None);
-        }
-        Some(track.leak.map(|leak| Told { leak, limit: scale, exhaustion: exhaustion(&leak.line, held, scale), time }))
+        let judged = track.read(time, held, scale, workload.statistics.get(Of::CpuUsage));
+        let leak = track.leak.filter(|_| judged)?;
+        Some(Told { leak, limit: scale, exhaustion: exhaustion(&leak.line, scale - left, scale), time })
     }
 }
 
@@ -103,31 +115,48 @@ fn is_judged(workload: &Workload) -> bool {
         && &*workload.name != OTHER
 }
 
-/// Bytes of one kind that a workload holds, and of how many.
-fn held(view: &View, workload: &Workload, kind: Kind, known: Known, total: Option<f64>) -> Option<(f64, f64)> {
-    let number = match kind {
+/// What a workload holds of one kind, in bytes.
+struct Held {
+    bytes: f64,
+    /// Of how many.
+    scale: f64,
+    /// What is left of these to all who share them.
+    left: f64,
+}
+
+fn held(view: &View, workload: &Workload, kind: Kind, known: Known, total: Option<f64>) -> Option<Held> {
+    let of = |number: Number| number.of(workload, known).map(|bytes| bytes as f64);
+    let bytes = of(match kind {
         Kind::Anon => Number::Anon,
         Kind::Shared => Number::Shmem,
         Kind::Kernel => Number::Kernel,
         Kind::Pinned => Number::Pinned,
         Kind::Vram => Number::Vram,
-    };
-    let bytes = number.of(workload, known)? as f64;
+    })?;
+    let available = view.host.memory().map(|memory| memory.available as f64);
     let limit = workload.statistics.get(Of::MemoryLimit).map(|limit| limit as f64);
-    let scale = match kind {
+    let (scale, left) = match kind {
         Kind::Vram => vram(view, workload)?,
-        Kind::Pinned => total?,
-        _ => limit.into_iter().chain(total).reduce(f64::min)?,
+        Kind::Pinned => (total?, available?),
+        Kind::Anon | Kind::Shared | Kind::Kernel => {
+            // Page cache gives way.
+            let own: f64 = [Number::Anon, Number::Shmem, Number::Kernel].into_iter().filter_map(of).sum();
+            let below = limit.map(|limit| limit - own);
+            (limit.into_iter().chain(total).reduce(f64::min)?, below.into_iter().chain(available).reduce(f64::min)?)
+        }
     };
-    (scale > 0.0).then_some((bytes, scale))
+    (scale > 0.0).then_some(Held { bytes, scale, left })
 }
 
-/// Memory of all GPUs of which it holds some.
-fn vram(view: &View, workload: &Workload) -> Option<f64> {
+/// Memory of all GPUs of which it holds some, and what of that is free.
+fn vram(view: &View, workload: &Workload) -> Option<(f64, f64)> {
     let holds = |cgroup: crate::cgroup::Id| view.workloads.of(cgroup).is_some_and(|of| of.name == workload.name);
     let of = view.gpus.iter().filter(|gpu| gpu.processes().iter().filter_map(|holder| holder.cgroup).any(holds));
-    let totals = of.filter_map(|gpu| gpu.values.get(MemoryTotal));
-    Some(totals.fold(0.0, |sum, total| sum + total as f64)).filter(|sum| *sum > 0.0)
+    let sizes = of.filter_map(|gpu| Some((gpu.values.get(MemoryTotal)?, gpu.values.get(MemoryUsed)?)));
+    let sum = |(all, left): (f64, f64), (total, used): (u64, u64)| {
+        (all + total as f64, left + total.saturating_sub(used) as f64)
+    };
+    Some(sizes.fold((0.0, 0.0), sum)).filter(|(total, _)| *total > 0.0)
 }
 
 #[cfg(test)]
@@ -154,7 +183,9 @@ mod tests {
             let (time, hour) = (from + at * SECOND, at as f64 / 3600.0);
             let mut values = workload::Values::new();
             values.set(Of::MemoryAnon, (heap(hour) * GIB) as u64);
-            values.set(Of::MemoryShmem, (shared(hour) * GIB) as u64);
+            if shared(hour) > 0.0 {
+                values.set(Of::MemoryShmem, (shared(hour) * GIB) as u64);
+            }
             values.set(Of::MemoryCurrent, ((heap(hour) + shared(hour)) * GIB) as u64);
             values.set(Of::MemoryLimit, 10 << 30);
             values.set(Of::CpuUsage, at * SECOND / 10);
@@ -190,9 +221,25 @@ mod tests {
         assert!(pace.len() == 1 && pace[0].0.ends_with("/a,,,,shared"), "{pace:?}");
         assert!((pace[0].1 * 3600.0 / GIB - 1.0).abs() < 0.05, "{pace:?}");
         let left = series(&engine, &EXHAUSTION)[0].1 / 3600.0;
-        assert!((left - 6.4).abs() < 0.4, "{left}");
+        // Of 10 GiB, 2 and 3.6 are held.
+        assert!((left - 4.4).abs() < 0.4, "{left}");
         // It stopped, and an hour later that is seen.
         assert_eq!(run(&mut engine, 1.0, |_| 2.0, |_| 3.6), ["WorkloadMemoryLeak"], "resolved");
+        assert_eq!(series(&engine, &PACE), []);
+    }
+
+    #[test]
+    fn a_kind_that_is_not_held_any_more_leaks_no_more() {
+        let mut engine = engine();
+        engine.replace_rules(std::sync::Arc::new(crate::rule::Rules::new(&[]).unwrap()));
+        run(&mut engine, 2.6, |_| 2.0, |hour| 1.0 + hour);
+        assert_eq!(series(&engine, &PACE).len(), 1);
+        assert_eq!(run(&mut engine, 0.3, |_| 2.0, |_| 0.0), ["WorkloadMemoryLeak"], "resolved");
+        assert_eq!(series(&engine, &PACE), []);
+        // What holds it started again.
+        let mut engine = super::tests::engine();
+        run(&mut engine, 2.6, |_| 2.0, |hour| 1.0 + hour);
+        run(&mut engine, 0.1, |_| 2.0, |_| 0.5);
         assert_eq!(series(&engine, &PACE), []);
     }
 }

@@ -6,8 +6,8 @@ use crate::trend::{self, Leak, SPAN, WARM_NS, WINDOW_NS, Window};
 
 /// A fall to half, by this share of the scale, is a new start of what held it.
 const FALL: f64 = 0.1;
-/// So many readings a window are the least that say something.
-const LEAST: u32 = (WINDOW_NS / super::INTERVAL_NS / 2) as u32;
+/// So many readings a window are the least that say something: half of those at the longest tick, a minute.
+const LEAST: u32 = (WINDOW_NS / 60_000_000_000 / 2) as u32;
 /// After so many windows that show no leak there is none any more.
 const CALM: u8 = 2;
 
@@ -23,6 +23,8 @@ pub struct Track {
     from: u64,
     pub leak: Option<Leak>,
     calm: u8,
+    /// When it was read last, in nanoseconds since the Unix epoch.
+    pub time: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +40,7 @@ impl Track {
     /// From a moment on; `started` if that is when the program started.
     pub fn new(time: u64, started: bool) -> Track {
         let from = if started { time.saturating_add(WARM_NS) } else { time };
-        Track { windows: VecDeque::new(), open: None, last: 0.0, held: None, from, leak: None, calm: 0 }
+        Track { windows: VecDeque::new(), open: None, last: 0.0, held: None, from, leak: None, calm: 0, time }
     }
 
     /// A reading: how much is held, of how much, and a counter of the work done, if it is known. Returns whether it judged.
@@ -49,6 +51,7 @@ impl Track {
             *self = Track::new(time, fell);
         }
         self.last = value;
+        self.time = time;
         if time < self.from {
             return false;
         }

@@ -25,7 +25,7 @@ struct Cell<'a> {
 impl<'a> Cells<'a> {
     pub(super) fn take(&mut self, labels: Labels<'a>, value: f64) {
         // Minus zero is none.
-        if !value.is_finite() || value < 0.0 {
+        if self.broken || !value.is_finite() || value < 0.0 {
             self.broken = true;
             return;
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Told;
 use crate::statistic::model::Kind::Vllm;
 use crate::statistic::model::Statistic::{self, OffloadBytes, OffloadUsed, PinnedBytes, PromptCacheBytes, WeightBytes};
-use crate::statistic::model::WHOLE;
+use crate::statistic::model::{State, WHOLE};
 use crate::statistic::model_file::{File, How};
 use crate::statistic::workload::Statistic::MemoryShmem;
 use crate::view::View;
@@ -31,7 +31,10 @@ impl Told {
         let workload = self.workload(&view.workloads);
         let known = view.known.map_or_else(|| Known::of(&view.coverage), |(_, known)| known);
         let grown = self.memory.zip(self.least).map(|(memory, least)| memory.anon.saturating_sub(least));
-        let cuda = workload.and_then(|workload| Number::Pinned.of(workload, known));
+        // The driver's calls are counted for the workload: they are the server's if it has no other.
+        let name = |told: &Told| told.workload(&view.workloads).map(|workload| workload.name.clone());
+        let alone = || view.models.servers.values().filter(|other| name(other) == name(self)).count() == 1;
+        let cuda = workload.and_then(|workload| Number::Pinned.of(workload, known)).filter(|_| alone());
         let pinned = [self.memory.map(|memory| memory.pinned), cuda, self.sum(PinnedBytes)];
         Held {
             weights: self.memory.zip(self.weights(view)).map(|(memory, bytes)| memory.file.min(bytes)),
@@ -57,6 +60,10 @@ impl Told {
             return self.offload_used();
         }
         self.sum(OffloadBytes).filter(|bytes| *bytes > 0)?;
+        // While it sleeps its weights are in shared memory, too.
+        if self.state == State::Asleep {
+            return None;
+        }
         let workload = self.workload(&view.workloads);
         let charged = workload.and_then(|workload| workload.statistics.get(MemoryShmem));
         self.memory.map(|memory| charged.map_or(memory.shmem, |all| all.min(memory.shmem)))

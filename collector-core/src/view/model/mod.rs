@@ -25,6 +25,8 @@ pub use standing::{Line, Load, Standing};
 pub const SERVERS: usize = 256;
 /// At most this many models of all servers together, with their last minutes: some 10 MiB if each has the longest histograms.
 const IN_ALL: usize = 512;
+/// So many of a server have a place, whoever else tells of many.
+const OF_A_SERVER: usize = 2;
 /// What a server said is kept for this long while it does not answer, in nanoseconds: its last minute goes on if it comes back.
 const KEPT_NS: u64 = 60_000_000_000;
 
@@ -65,7 +67,7 @@ impl Models {
             return coverage.lose(Stage::Model, 1);
         }
         let others = self.servers.values().filter(|told| told.server.name != *name).map(|told| told.kept());
-        let room = IN_ALL.saturating_sub(others.sum());
+        let room = IN_ALL.saturating_sub(others.sum()).max(OF_A_SERVER);
         let told = self.servers.entry(name.clone()).or_insert_with(|| Arc::new(Told::new(&reading.server)));
         let left_out = Arc::make_mut(told).fold(time, &reading.server, answer, room);
         if left_out > 0 {

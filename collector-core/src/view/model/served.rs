@@ -6,8 +6,8 @@ use super::minute::Minute;
 use super::standing::Standing;
 use crate::statistic::Statistic as _;
 use crate::statistic::model::Statistic::{
-    self, DecodeSteps, GenerateTime, GeneratedTokens, KvUsed, OffloadHits, OffloadLoaded, OffloadStored, PromptTime,
-    PromptTokens, Requests, RequestsRunning, RequestsWaiting,
+    self, Asleep, DecodeSteps, GenerateTime, GeneratedTokens, KvUsed, OffloadHits, OffloadLoaded, OffloadStored,
+    PromptTime, PromptTokens, Requests, RequestsRunning, RequestsWaiting,
 };
 use crate::statistic::model::{EDGES, Latency, Model, Stage, Values, WHOLE};
 
@@ -38,7 +38,7 @@ impl Served {
         self.latency = sound(&model.latency, &self.latency);
         self.minute.keep(time, &self.values, &self.latency);
         let moves = |statistic: Statistic| before.get(statistic) != self.values.get(statistic);
-        let idle = self.values.get(RequestsRunning) == Some(0);
+        let idle = self.values.get(RequestsRunning) == Some(0) || self.values.get(Asleep) == Some(1);
         if self.told == 0 || time < self.told || idle || PROGRESS.into_iter().any(moves) {
             self.moved = time;
         }

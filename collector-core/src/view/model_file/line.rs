@@ -54,7 +54,7 @@ impl ModelFiles {
             let Some(faults) = used.process.faults.filter(|_| !used.process.files.is_empty()) else { continue };
             let server = used.process.server.as_deref().unwrap_or_default();
             let sum: &mut u64 = servers.entry((workload.labels(), server)).or_default();
-            *sum = sum.saturating_add(faults);
+            *sum = sum.saturating_add(faults).saturating_add(used.inherited);
         }
         servers
     }

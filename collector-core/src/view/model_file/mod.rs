@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::stage::Stage;
-use crate::statistic::model_file::{FILES, Process, Reading, Store};
+use crate::statistic::model_file::{FILES, How, Process, Reading, Store};
 use crate::view::coverage::Coverage;
 
 pub use again::Again;
@@ -33,13 +33,19 @@ pub struct Used {
     pub process: Arc<Process>,
     /// Of each file, in the order of the process's.
     pub again: Vec<Again>,
+    /// Major page faults of processes that have ended, of the same server and cgroup.
+    pub inherited: u64,
 }
 
 impl ModelFiles {
     pub(crate) fn fold(&mut self, time: u64, reading: &Reading, coverage: &mut Coverage) {
         match reading {
             Reading::Used(process) => self.used(time, process, coverage),
-            Reading::Gone { pid } => drop(self.processes.remove(pid)),
+            Reading::Gone { pid } => {
+                if let Some(gone) = self.processes.remove(pid) {
+                    self.inherit(&gone);
+                }
+            }
             Reading::Store(store) => {
                 if self.stores.len() >= STORES && !self.stores.contains_key(&store.name) {
                     return coverage.lose(Stage::ModelFile, 1);
@@ -64,14 +70,35 @@ impl ModelFiles {
         let alone = process.files.len() == 1;
         let grown = same.and_then(|before| process.faults?.checked_sub(before.process.faults?)).filter(|_| alone);
         let grew = same.and_then(|before| process.refaulted?.checked_sub(before.process.refaulted?));
-        let grew = grew.filter(|_| alone && !self.has_others(process));
+        // Without a page fault that needed IO nothing that is mapped was read again: it was another file of the cgroup.
+        let mapped = process.files.iter().all(|file| file.how == How::Mapped);
+        let grew = grew.filter(|_| alone && !self.has_others(process) && !(mapped && grown == Some(0)));
         let again = process.files.iter().take(FILES).map(|file| {
             let at = same.and_then(|before| before.process.files.iter().position(|other| other.id == file.id));
             let known = same.zip(at).and_then(|(before, at)| before.again.get(at));
             known.copied().unwrap_or_default().next(file, grown, grew)
         });
-        let used = Used { time, process: process.clone(), again: again.collect() };
+        let inherited = before.map_or(0, |before| before.inherited);
+        let used = Used { time, process: process.clone(), again: again.collect(), inherited };
         self.processes.insert(process.pid, used);
+    }
+
+    /// What a process saw of its files, and its page faults, those that are left of its server go on with: what is counted does not fall.
+    fn inherit(&mut self, gone: &Used) {
+        let of = |used: &Used| (used.process.cgroup, used.process.server.clone());
+        let mut same = self.processes.values_mut().filter(|used| of(used) == of(gone)).peekable();
+        if let Some(first) = same.peek_mut() {
+            let faults = gone.process.faults.unwrap_or(0).saturating_add(gone.inherited);
+            first.inherited = first.inherited.saturating_add(faults);
+        }
+        for used in same {
+            for (file, again) in used.process.files.iter().zip(&mut used.again) {
+                let at = gone.process.files.iter().position(|other| other.id == file.id);
+                if let Some(before) = at.and_then(|at| gone.again.get(at)) {
+                    (again.evicted, again.read) = (again.evicted.max(before.evicted), again.read.max(before.read));
+                }
+            }
+        }
     }
 
     /// Whether processes of the same cgroup use other files, too.
@@ -85,7 +112,7 @@ impl ModelFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::statistic::model_file::{File, How, Tier};
+    use crate::statistic::model_file::{File, Tier};
 
     const PAGE: u64 = 4096;
 
@@ -152,8 +179,11 @@ mod tests {
     #[test]
     fn what_the_cgroup_reads_again_is_the_only_files_that_is_not_all_there() {
         let (mut files, mut coverage) = (ModelFiles::default(), Coverage::default());
+        let mut faults = 0;
         let mut fold = |pid, file: (u64, u64, u64), refaulted: u64| {
-            let Reading::Used(process) = process(pid, 0, &[file]) else { panic!() };
+            // A page that is mapped is read again at a fault.
+            faults += 1;
+            let Reading::Used(process) = process(pid, faults, &[file]) else { panic!() };
             let process = Process { refaulted: Some(refaulted * PAGE), ..Process::clone(&process) };
             files.fold(1, &Reading::Used(Arc::new(process)), &mut coverage);
             again(&files)
@@ -167,6 +197,32 @@ mod tests {
         fold(9, (2, 600, 400), 1060);
         assert_eq!(fold(7, (1, 600, 400), 1090), [(1010, 1010)]);
         assert_eq!(fold(7, (1, 1000, 0), 1090), [(1010, 1410)], "what rose was read");
+    }
+
+    #[test]
+    fn what_ended_processes_saw_is_not_forgotten_while_others_of_the_server_go_on() {
+        let (mut files, mut coverage) = (ModelFiles::default(), Coverage::default());
+        for (pid, faults) in [(7, 10), (8, 1000)] {
+            for cached in [1000, 400, 900] {
+                files.fold(1, &process(pid, faults, &[(1, cached, 1000 - cached)]), &mut coverage);
+            }
+        }
+        files.processes.get_mut(&8).unwrap().again[0].read = 700 * PAGE;
+        files.fold(2, &Reading::Gone { pid: 8 }, &mut coverage);
+        assert_eq!((again(&files), files.processes[&7].inherited), (vec![(600, 700)], 1000));
+        files.fold(3, &process(7, 10, &[(1, 900, 100)]), &mut coverage);
+        assert_eq!((again(&files), files.processes[&7].inherited), (vec![(600, 700)], 1000));
+    }
+
+    #[test]
+    fn what_the_cgroup_reads_again_of_other_files_is_not_of_what_is_mapped() {
+        let (mut files, mut coverage) = (ModelFiles::default(), Coverage::default());
+        for refaulted in [50, 1050] {
+            let Reading::Used(process) = process(7, 5, &[(1, 600, 400)]) else { panic!() };
+            let process = Process { refaulted: Some(refaulted * PAGE), ..Process::clone(&process) };
+            files.fold(1, &Reading::Used(Arc::new(process)), &mut coverage);
+        }
+        assert_eq!(again(&files), [(0, 0)]);
     }
 
     #[test]

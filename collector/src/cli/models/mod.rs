@@ -40,7 +40,7 @@ Below the table: what is not known of a server and what to do about it, and what
 
 Model files in use:
   CACHED     share of the file in the page cache
-  READ AGAIN bytes that were dropped from the page cache and came back, at least
+  READ AGAIN bytes that were dropped from the page cache and came back, an estimate
   ON         what it lies on: memory, ssd, hdd, network
   USE BY     mapped, open, or named on a command line; by which server, or workload
 Stores of model files:

@@ -138,7 +138,8 @@ pub fn notes(server: &ModelServer) -> Vec<Line> {
     }
     let memory = &server.memory;
     let of = |limit: Option<u64>| limit.map(|limit| format!(" of {}", bytes(limit))).unwrap_or_default();
-    let sum = |number: fn(&ModelLine) -> Option<u64>| server.models.iter().filter_map(number).reduce(|a, b| a + b);
+    let sum =
+        |number: fn(&ModelLine) -> Option<u64>| server.models.iter().filter_map(number).reduce(u64::saturating_add);
     let parts = [
         ("mapped weights", memory.weights_bytes, None),
         ("KV cache", memory.kv_offload_bytes, sum(|it| it.kv_offload_limit_bytes)),

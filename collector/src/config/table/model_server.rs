@@ -26,7 +26,7 @@ const KINDS: [&str; Program::ALL.len()] = {
 pub const MODEL_SERVER: Table<Config, ModelServer> = Table {
     name: "model_server",
     doc: "Model server that cannot be found: one on another host, behind a proxy, within a process of another name, or one that wants a \
-          token. It is named by host and port of its URL, and takes the place of a server that is found on the same port of this host. \
+          token. It is named by host and port of its URL. With a URL of the loopback it takes the place of a server that is found on that port. \
           [models.md](models.md) says what is asked, and what never is.",
     example: EXAMPLE,
     keys: &[

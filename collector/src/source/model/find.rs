@@ -138,7 +138,9 @@ impl Finder {
     fn add(&mut self, pid: u32, candidate: Candidate) {
         let of_owner = || self.candidates.values().filter(|other| other.owner == candidate.owner).count();
         let full = candidate.owner.is_some() && of_owner() >= OF_AN_OWNER;
-        if full || self.candidates.len() >= CANDIDATES {
+        // Users leave some to the host's own.
+        let most = if candidate.owner.is_some() { CANDIDATES - OF_AN_OWNER } else { CANDIDATES };
+        if full || self.candidates.len() >= most {
             self.lost += 1;
             return;
         }
@@ -150,10 +152,11 @@ impl Finder {
 fn settle(proc: &Path, memory: &Hierarchy, pid: u32, candidate: &mut Candidate, grants: &Mutex<Grants>) {
     let text = process::cgroups(proc, pid);
     let path = path_in(&text, memory.id).unwrap_or_default();
-    if *path == *candidate.path && candidate.cgroup.is_some() {
-        return;
+    if *path != *candidate.path || candidate.cgroup.is_none() {
+        candidate.cgroup = memory.cgroup_at(&path);
     }
-    candidate.cgroup = memory.cgroup_at(&path);
+    // A server may give up root's rights, and root may give its cgroup to a user.
+    candidate.uid = process::user(proc, pid).unwrap_or(candidate.uid);
     let Identity { owner, .. } = lock(grants).identity(&path);
     let user = || (candidate.uid != 0).then(|| format!("uid {}", candidate.uid).into());
     candidate.owner = owner.or_else(user);

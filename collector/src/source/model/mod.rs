@@ -251,7 +251,8 @@ impl Seeker {
         for server in &self.settings.servers {
             let port = server.url.port_or_known_default().filter(|_| is_loopback(&server.url));
             let key = spots.keys().find(|(namespace, of)| Some(*of) == port && places.is_own(*namespace)).copied();
-            let spot = key.and_then(|key| spots.remove(&key));
+            // Whoever only says that the port is its own has no part in what is configured.
+            let spot = key.and_then(|key| spots.remove(&key)).filter(|spot| spot.owns);
             let candidate = spot.as_ref().and_then(|spot| candidates.get(&spot.pid));
             seen.insert(Known::Configured(server.name.clone()), Seen { configured: Some(server), spot, candidate });
         }

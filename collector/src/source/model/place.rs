@@ -37,6 +37,8 @@ pub enum Way {
 #[derive(Clone, Debug)]
 pub struct Spot {
     pub pid: u32,
+    /// Its user listens on the port.
+    pub owns: bool,
     /// Where it is, for its name: absent in this process's own namespace.
     pub address: Option<IpAddr>,
     /// Or why it cannot be reached.
@@ -83,49 +85,69 @@ impl<'a> Places<'a> {
 
     fn spot(&mut self, (namespace, port): Key, group: &[(u32, &Candidate)]) -> Option<Spot> {
         let own = self.is_own(namespace);
-        let first = |group: &mut dyn Iterator<Item = &(u32, &Candidate)>| {
-            group.min_by_key(|(pid, candidate)| (candidate.started, *pid)).map(|(pid, _)| *pid)
-        };
-        let eldest = first(&mut group.iter())?;
-        let folders = group.iter().map(|(pid, _)| process::folder(self.proc, *pid).join("net"));
-        let table = self.tables.entry(namespace).or_insert_with(|| Table::read(folders, own));
-        let at = |pid, way| {
+        let eldest = group.iter().min_by_key(|(pid, candidate)| (candidate.started, *pid)).map(|(pid, _)| *pid)?;
+        let table = self.tables.entry(namespace).or_insert_with(|| match own {
+            // A process may leave its namespace at any time: what is here is not for it to say.
+            true => Table::read(std::iter::once(PathBuf::from("/proc/self/net")), own),
+            false => Table::read(group.iter().map(|(pid, _)| process::folder(self.proc, *pid).join("net")), own),
+        });
+        let at = |pid, owns, way| {
             let address = (!own).then(|| table.addresses.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED).into());
-            Some(Spot { pid, address, way })
+            Some(Spot { pid, owns, address, way })
         };
+        let failed = |why: String| Err((State::Failed, why));
         let found = match &table.listeners {
-            Err(why) => return at(eldest, Err((State::Failed, why.clone()))),
+            Err(why) => return at(eldest, false, failed(why.clone())),
             Ok(all) => all.iter().filter(|listener| listener.address.port() == port).collect::<Vec<_>>(),
         };
-        let Some(uid) = found.first().map(|listener| listener.uid) else {
+        let Some(someone) = found.first().map(|listener| listener.uid) else {
             let default = group.iter().all(|(_, candidate)| !candidate.found.port_given);
             let which = if default { " (the default: its arguments name none)" } else { "" };
-            return at(eldest, Err((State::Failed, format!("nothing listens on port {port}{which}"))));
+            return at(eldest, false, failed(format!("nothing listens on port {port}{which}")));
         };
-        let mut same = group.iter().filter(|(_, candidate)| candidate.uid == uid);
-        let Some(pid) = first(&mut same) else {
-            let why = format!("port {port} is another user's (uid {uid}), so it is not asked");
-            return at(eldest, Err((State::Failed, why)));
+        // Another user may listen at another address of this host: the host's own come first, then the eldest.
+        let listens = |uid: u32| found.iter().any(|listener| listener.uid == uid);
+        let those = group.iter().filter(|(_, candidate)| listens(candidate.uid));
+        let best = those.min_by_key(|(pid, candidate)| (candidate.owner.is_some(), candidate.started, *pid));
+        let Some((pid, candidate)) = best else {
+            return at(
+                eldest,
+                false,
+                failed(format!("port {port} is another user's (uid {someone}), so it is not asked")),
+            );
         };
-        if let Some(other) = found.iter().find(|listener| listener.uid != uid) {
-            let why = format!("two users listen on port {port} (uids {uid} and {}), so it is not asked", other.uid);
-            return at(pid, Err((State::Failed, why)));
+        let (pid, uid) = (*pid, candidate.uid);
+        if candidate.found.tls {
+            return at(pid, true, failed("it speaks TLS: name its https URL in a [[model_server]]".to_owned()));
         }
-        if group.iter().any(|(other, candidate)| *other == pid && candidate.found.tls) {
-            let why = "it speaks TLS: name its https URL in a [[model_server]]".to_owned();
-            return at(pid, Err((State::Failed, why)));
-        }
-        let listening = found.iter().map(|listener| listener.address.ip());
-        let way = match own {
-            true => inside(listening, port, || self.locals.get_or_init(locals)),
-            false => {
+        let of = |same: bool| found.iter().filter(move |listener| (listener.uid == uid) == same);
+        let listening = of(true).map(|listener| listener.address.ip());
+        let locals = || self.locals.get_or_init(locals);
+        let two = |other: u32| {
+            failed(format!("two users listen on port {port} (uids {uid} and {other}), so it is not asked"))
+        };
+        let way = match (own, of(false).next()) {
+            (true, None) => inside(listening, port, locals),
+            (true, Some(other)) => inside(listening, port, locals).and_then(|way| {
+                // Where the other user does not listen, too.
+                let Way::Own(mut at) = way else { return Ok(way) };
+                at.retain(|at| !of(false).any(|other| covers(other.address.ip(), at.ip())));
+                if at.is_empty() { two(other.uid) } else { Ok(Way::Own(at)) }
+            }),
+            (false, Some(other)) => two(other.uid),
+            (false, None) => {
                 let net = process::folder(self.proc, pid).join("net");
-                outside(listening.collect(), port, &table.addresses, self.routes.get_or_init(routes))
-                    .map(|at| Way::Container(at, net))
+                let routes = self.routes.get_or_init(routes);
+                outside(listening.collect(), port, &table.addresses, routes, locals).map(|at| Way::Container(at, net))
             }
         };
-        at(pid, way)
+        at(pid, true, way)
     }
+}
+
+/// Whether who listens at one address gets what is sent to another.
+fn covers(listens: IpAddr, at: IpAddr) -> bool {
+    listens == at || listens.is_unspecified() && (listens.is_ipv6() || at.is_ipv4())
 }
 
 impl Table {
@@ -133,9 +155,10 @@ impl Table {
     fn read(nets: impl Iterator<Item = PathBuf>, own: bool) -> Table {
         let mut table = Table { listeners: Err("its sockets cannot be listed".to_owned()), addresses: Vec::new() };
         for net in nets {
-            let text = |error: io::Error| format!("its sockets cannot be listed: {error}");
-            table.listeners = listeners(&net).map_err(text);
-            if table.listeners.is_ok() {
+            let read = listeners(&net);
+            let gone = read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+            table.listeners = read.map_err(|error| format!("its sockets cannot be listed: {error}"));
+            if !gone {
                 table.addresses = if own { Vec::new() } else { addresses(&net).unwrap_or_default() };
                 break;
             }
@@ -182,11 +205,12 @@ fn inside<'a>(
 }
 
 /// Where a container is asked.
-fn outside(
+fn outside<'a>(
     listening: Vec<IpAddr>,
     port: u16,
     addresses: &[Ipv4Addr],
     routes: &Result<Routes, String>,
+    locals: impl Fn() -> &'a Vec<IpAddr>,
 ) -> Result<Vec<SocketAddr>, (State, String)> {
     let unreachable = |why: String| Err((State::Unreachable, why));
     if listening.iter().all(IpAddr::is_loopback) {
@@ -314,6 +338,14 @@ mod tests {
     }
 
     #[test]
+    fn who_listens_at_one_address_gets_what_is_sent_there_and_to_all() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let covered = |listens: &str, at: &str| covers(ip(listens), ip(at));
+        assert!(covered("127.0.0.1", "127.0.0.1") && covered("0.0.0.0", "127.0.0.1") && covered("::", "127.0.0.1"));
+        assert!(!covered("127.0.0.2", "127.0.0.1") && !covered("0.0.0.0", "::1"));
+    }
+
+    #[test]
     fn only_this_hosts_addresses_are_asked() {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let locals = vec![ip("10.0.0.1")];
@@ -326,9 +358,9 @@ mod tests {
         // Anybody can bind an address that is another host's (IP_FREEBIND).
         assert!(matches!(ask(&["10.0.0.2"]), Err((State::Unreachable, _))));
         let routes = || Err("no routes".to_owned());
-        let loopback = outside(vec![ip("127.0.0.1"), ip("::1")], 80, &[], &routes());
+        let loopback = outside(vec![ip("127.0.0.1"), ip("::1")], 80, &[], &routes(), || &locals);
         assert!(matches!(&loopback, Err((State::Unreachable, why)) if why.contains("loopback")), "{loopback:?}");
-        let lost = outside(vec![ip("0.0.0.0")], 80, &[], &routes());
+        let lost = outside(vec![ip("0.0.0.0")], 80, &[], &routes(), || &locals);
         assert_eq!(lost, Err((State::Unreachable, "no routes".to_owned())));
         let addresses =
             "fd000000000000000000000000000001 02 40 00 80 eth0\nfe80000000000000000000000000000a 02 40 20 80 eth0\nx";
@@ -346,22 +378,21 @@ mod tests {
                 false => Err((State::Failed, "nothing listens".to_owned())),
             };
             candidates.insert(number, candidate("llama-server -m x", u64::from(number), 1000, 1));
-            spots.insert((1, number as u16), Spot { pid: number, address: None, way });
+            spots.insert((1, number as u16), Spot { pid: number, owns: true, address: None, way });
         }
         for number in 1000..1300_u32 {
             candidates.insert(number, candidate("llama-server -m x", u64::from(number), 0, 1));
             let way = Ok(Way::Own(Vec::new()));
-            spots.insert((1, number as u16), Spot { pid: number, address: None, way });
+            spots.insert((1, number as u16), Spot { pid: number, owns: true, address: None, way });
         }
         let (placed, refused) = share(spots, &candidates, 6);
         assert_eq!((placed.len(), refused.len()), (SERVERS - 6, 340 - (SERVERS - 6)));
         let of_user: Vec<u16> = placed.keys().map(|(_, port)| *port).filter(|port| *port < 40).collect();
         assert_eq!(of_user, [36, 37, 38, 39], "those of root that listen leave no room for others that do not");
         let users = candidates.into_iter().filter(|(pid, _)| *pid < 40).collect();
-        let spots =
-            placed.into_iter().chain(refused.into_iter().map(|key| {
-                (key, Spot { pid: u32::from(key.1), address: None, way: Err((State::Failed, String::new())) })
-            }));
+        let spots = placed.into_iter().chain(refused.into_iter().map(|key| {
+            (key, Spot { pid: u32::from(key.1), owns: true, address: None, way: Err((State::Failed, String::new())) })
+        }));
         let (placed, _) = share(spots.filter(|((_, port), _)| *port < 40).collect(), &users, 0);
         assert_eq!(placed.len(), OF_AN_OWNER);
     }

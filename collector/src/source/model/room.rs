@@ -52,7 +52,9 @@ impl Hold {
         if self.bytes.saturating_add(bytes) > ANSWER {
             return Err(format!("its answer has more than {} MiB", ANSWER >> 20));
         }
-        if of_owner + bytes > OWNER || taken.all + bytes > ALL {
+        // Users leave some to the host's own.
+        let all = if self.room.owner.is_some() { ALL - OWNER } else { ALL };
+        if of_owner + bytes > OWNER || taken.all + bytes > all {
             return Err("the answers of other servers take all the room that there is".to_owned());
         }
         self.bytes += bytes;

@@ -172,8 +172,10 @@ impl Servers {
             let (rested, models) = (entry.rested.clone(), entry.models.clone());
             let (proc, directory, others) = (self.proc.clone(), entry.directory.clone(), others.clone());
             let told = move |asker: &Asker, answer: Answer, cpu: u64| {
+                let before = clock::thread_ns();
                 let mates = || directory.as_deref().map(resident::mates).unwrap_or_default();
                 let memory = server.pid.and_then(|pid| resident::of(&proc, pid, &mates(), &others));
+                let cpu = cpu.saturating_add(clock::thread_ns().saturating_sub(before));
                 let answer = Answer { memory, ..answer };
                 rested.store(clock::monotonic_ns() + cpu.saturating_mul(REST), Ordering::Relaxed);
                 *lock(&models) = answer.models.iter().map(|model| model.name.clone()).collect();
