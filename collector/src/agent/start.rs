@@ -204,7 +204,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
 fn confine(config: &Config) -> Result<()> {
     let user = own_user(config);
     let become_user = || user.as_ref().map_or(Ok(()), User::become_it).context("become the agent's own user");
-    let needs = Needs { transfer: config.transfer.enabled, inspect: confine::inspects(config) };
+    let needs = Needs { transfer: config.transfer.enabled, inspect: config.model_file.inspects() };
     privilege::drop_unneeded(needs, become_user)?;
     for limit in confine::enter(&Allowed::of(config)) {
         match limit.set {

@@ -246,6 +246,13 @@ pub struct ModelFile {
     pub unused_after: Duration,
 }
 
+impl ModelFile {
+    /// Whether it is seen which model files processes have mapped.
+    pub fn inspects(&self) -> bool {
+        self.enabled && self.inspect
+    }
+}
+
 /// `[gpu]`
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]

@@ -46,14 +46,9 @@ impl Allowed {
             folders,
             devices: config.gpu.enabled != "off",
             transfer: config.transfer.enabled,
-            inspect: config.transfer.enabled || inspects(config),
+            inspect: config.transfer.enabled || config.model_file.inspects(),
         }
     }
-}
-
-/// Whether it is seen which model files processes have mapped.
-pub fn inspects(config: &Config) -> bool {
-    config.model_file.enabled && config.model_file.inspect
 }
 
 /// Sets the limits for this process, for good. There must be one thread only: those that it starts inherit them.
@@ -87,7 +82,7 @@ pub fn examine(config: &Config) -> Finding {
         Ok(None) => format!("stays uid {}", rustix::process::geteuid().as_raw()),
         Err(why) => format!("stays uid {}: {why}", rustix::process::geteuid().as_raw()),
     };
-    let looks = config.transfer.enabled || inspects(config);
+    let looks = config.transfer.enabled || config.model_file.inspects();
     let disk = match (looks, disk::supported()) {
         (true, _) => "no Landlock while transfers, or the files of processes (model_file.inspect), are watched",
         (false, true) => "Landlock",

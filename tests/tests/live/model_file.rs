@@ -147,7 +147,7 @@ fn without_rights_only_command_lines_are_known_and_that_is_said() {
     let user = Holder::start(
         &other,
         &[],
-        &[&secret, &link, &named, Path::new("/dev/zero"), Path::new("/proc/1/root/a.gguf")],
+        &[&secret, &link, &named, Path::new("/dev/zero"), Path::new("/proc/1/cwd/a.gguf")],
         user::ID,
     );
     let nvml = holds(&[root.0.id(), user.0.id()]);

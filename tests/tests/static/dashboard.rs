@@ -35,7 +35,7 @@ fn grafana_knows_every_property_and_value() {
     let there = installed("node") && tools().join("grafana/installed").is_file();
     needs!(there, "Grafana's types are not installed: cargo xtask test --require");
     let dashboards: Vec<String> = files().into_iter().map(|(_, text)| text).collect();
-    assert_eq!(dashboards.len(), 5);
+    assert_eq!(dashboards.len(), 6);
     let output = typed(&dashboards);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     // Each of these mistakes is found.

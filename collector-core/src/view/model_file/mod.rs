@@ -195,8 +195,8 @@ mod tests {
         fold(8, (1, 600, 400), 1050);
         assert_eq!(fold(7, (1, 600, 400), 1060), [(1010, 1010)]);
         fold(9, (2, 600, 400), 1060);
-        assert_eq!(fold(7, (1, 600, 400), 1090), [(1010, 1010)]);
-        assert_eq!(fold(7, (1, 1000, 0), 1090), [(1010, 1410)], "what rose was read");
+        assert_eq!(fold(7, (1, 600, 400), 1090), [(1012, 1012)], "but for its own faults");
+        assert_eq!(fold(7, (1, 1000, 0), 1090), [(1012, 1412)], "what rose was read");
     }
 
     #[test]

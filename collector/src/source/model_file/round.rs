@@ -22,7 +22,6 @@ use super::store::{Candidate, candidates, list};
 use crate::clock;
 use crate::config::model_store::ModelStore;
 use crate::config::{Config, ModelFile as Settings};
-use crate::confine;
 use crate::source::cgroup::{Hierarchy, path_in};
 use crate::source::observed::{self, Observed};
 use crate::source::root::Root;
@@ -80,7 +79,7 @@ impl Work {
             settings: config.model_file.clone(),
             configured: config.model_store.iter().map(|entry| entry.value.clone()).collect(),
             observed: observed.clone(),
-            inspect: confine::inspects(config),
+            inspect: config.model_file.inspects(),
             patience: Patience::new("headroom-model-file-user", DEADLINE),
             uses: Uses { since: started, ..Uses::default() },
             pids: BTreeSet::new(),
