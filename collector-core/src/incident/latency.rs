@@ -19,7 +19,7 @@ pub struct Slowdown {
     pub since: u64,
     /// The end of the last one.
     pub until: u64,
-    /// It is as usual again.
+    /// It is as usual again, or the server is gone.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub over: bool,
     /// What is slower; the worst first.

@@ -36,7 +36,11 @@ pub(super) fn answered(incidents: &mut Incidents, view: &mut View, time: u64, re
         let key = (server.clone(), model.clone());
         let known = incidents.slowdowns.0.get_mut(&key);
         match (served.standing.state(), known) {
-            (State::Worse, None) => reported.extend(begin(incidents, view, &told, model, time)),
+            // What is not yet seen to be well, as after a restart that may be the cure, begins nothing: a slow window that ends here does.
+            (State::Worse, None) if served.standing.worse().any(|line| line.over && line.time == time) => {
+                reported.extend(begin(incidents, view, &told, model, time));
+            }
+            (State::Worse, None) => {}
             (State::Worse, Some(known)) => {
                 known.seen = time;
                 let id = known.id.clone();
@@ -45,7 +49,7 @@ pub(super) fn answered(incidents: &mut Incidents, view: &mut View, time: u64, re
                     slowdown.add(&told, model);
                 }
             }
-            (State::Ok | State::Learning, Some(_)) => reported.extend(end(incidents, view, &key, true)),
+            (State::Ok | State::Learning, Some(_)) => reported.extend(end(incidents, view, &key)),
             (State::Ok | State::Learning, None) => {}
         }
     }
@@ -69,7 +73,7 @@ pub(super) fn tick(incidents: &mut Incidents, view: &mut View, time: u64) -> Vec
             gone.push(key.clone());
         }
     }
-    let mut reported: Vec<Incident> = gone.iter().flat_map(|key| end(incidents, view, key, false)).collect();
+    let mut reported: Vec<Incident> = gone.iter().flat_map(|key| end(incidents, view, key)).collect();
     let long = |open: &super::Open| {
         open.incident.kind == Kind::Latency && time.saturating_sub(open.incident.time) >= LONGEST_NS
     };
@@ -107,17 +111,27 @@ fn begin(incidents: &mut Incidents, view: &mut View, told: &Told, model: &Arc<st
     super::open(incidents, view, incident, time, None)
 }
 
-/// A model is slow no more: as usual again (`well`), or gone.
-fn end(incidents: &mut Incidents, view: &mut View, key: &(Arc<str>, Arc<str>), well: bool) -> Vec<Incident> {
+/// A model is slow no more: as usual again, or gone.
+fn end(incidents: &mut Incidents, view: &mut View, key: &(Arc<str>, Arc<str>)) -> Vec<Incident> {
     let Some(known) = incidents.slowdowns.0.remove(key) else { return Vec::new() };
-    if !incidents.slowdowns.0.values().any(|other| other.workload == known.workload) {
-        view.slow.hold(&known.workload, false);
-    }
     let open = incidents.open.iter_mut().find(|open| open.incident.id == known.id);
     if let Some(slowdown) = open.and_then(|open| open.incident.evidence.latency.as_mut()) {
-        slowdown.over = well;
+        slowdown.over = true;
     }
-    super::complete(incidents, view, |open| open.incident.id == known.id)
+    let reported = super::complete(incidents, view, |open| open.incident.id == known.id);
+    // Only now: what it was compared with is in what is held.
+    let low = incidents.low.iter().any(|low| low.concerns(&known.workload));
+    if !low && !incidents.slowdowns.concern(&known.workload) {
+        view.slow.hold(&known.workload, false);
+    }
+    reported
+}
+
+impl Slowdowns {
+    /// Whether a model of this workload is slow.
+    pub(super) fn concern(&self, workload: &str) -> bool {
+        self.0.values().any(|known| known.workload == workload)
+    }
 }
 
 impl Slowdown {
@@ -186,7 +200,7 @@ pub(super) fn complete(view: &View, incident: &mut Incident) {
 pub(super) fn title(incident: &Incident) -> String {
     let Some(slowdown) = &incident.evidence.latency else { return slow::title(incident) };
     let Some(worst) = slowdown.measures.first() else { return slow::title(incident) };
-    let (is, was) = if incident.complete { ("was", "usual is") } else { ("is", "was") };
+    let (is, was) = if slowdown.over { ("was", "usual is") } else { ("is", "was") };
     format!(
         "{}: {} {is} {}, {was} {} at like load",
         slowdown.server,
@@ -194,4 +208,13 @@ pub(super) fn title(incident: &Incident) -> String {
         duration(worst.now_seconds),
         duration(worst.usual_seconds)
     )
+}
+
+#[cfg(test)]
+impl Slowdowns {
+    /// With one model of this workload, which was last there then.
+    pub(super) fn of(workload: &str, seen: u64) -> Slowdowns {
+        let known = Reported { id: String::new(), seen, workload: workload.to_owned() };
+        Slowdowns(BTreeMap::from([(("s".into(), "m".into()), known)]))
+    }
 }

@@ -24,7 +24,8 @@ use crate::signal::kill;
 use crate::view::View;
 use crate::view::workload::Workload;
 
-/// Maximum number of incomplete incidents. One more, and the oldest is completed as it is.
+/// Maximum number of incomplete incidents. One more, and the oldest is completed as it is; one of a slow model server, of which a user
+/// can make many, before any other.
 const MAX_OPEN: usize = 64;
 /// A fact this long after the last fact of an incident, in nanoseconds, begins another.
 pub(super) const APART_NS: u64 = 1_000_000_000;
@@ -123,7 +124,8 @@ fn open(
     kill: Option<oom::First>,
 ) -> Vec<Incident> {
     explain(&mut incident);
-    let early = if incidents.open.len() >= MAX_OPEN { incidents.open.pop_front() } else { None };
+    let slow = incidents.open.iter().position(|open| open.incident.kind == Kind::Latency);
+    let early = if incidents.open.len() >= MAX_OPEN { incidents.open.remove(slow.unwrap_or(0)) } else { None };
     let mut reported: Vec<Incident> = early.into_iter().map(|open| close(view, open)).collect();
     incidents.open.push_back(Open { incident: incident.clone(), last, kill });
     reported.push(incident);

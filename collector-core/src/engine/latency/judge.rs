@@ -124,6 +124,7 @@ impl Judge {
             like: usual.map_or(0, |(_, like)| like),
             time: point.ended,
             since: self.since,
+            over: found.as_ref().is_some_and(|(verdict, _)| verdict.own.log > limits.worse.ln_1p()),
         });
     }
 

@@ -124,9 +124,9 @@ impl Track {
         Some(self.end_part(begun, mean, settings))
     }
 
-    /// The fall was explained: what is low is not learned.
+    /// The fall was explained, if there is one: what is low is not learned.
     pub fn explain(&mut self) {
-        self.explained = true;
+        self.explained |= self.low_since.is_some();
     }
 
     fn begin(&mut self, time: u64) {
@@ -335,6 +335,17 @@ mod tests {
             assert!(!job.runs(600, 0.9));
         }
         assert!(job.runs(400, 0.1), "longer than ever");
+    }
+
+    #[test]
+    fn only_a_fall_can_be_explained() {
+        let mut job = Job::new();
+        job.runs(1200, 0.9);
+        // Another GPU of the job fell.
+        job.track.explain();
+        assert!(job.runs(90, 0.1));
+        job.runs(600, 0.9);
+        assert!(!job.runs(90, 0.1), "that was learned: {:?}", job.said);
     }
 
     #[test]

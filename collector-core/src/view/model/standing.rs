@@ -26,6 +26,8 @@ pub struct Line {
     pub time: u64,
     /// The beginning of the first window in which it was worse, if it is.
     pub since: Option<u64>,
+    /// That window alone was worse by as much as counts.
+    pub over: bool,
 }
 
 /// How much a model had to do in a window. Unknown values are absent.

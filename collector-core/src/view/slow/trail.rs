@@ -52,12 +52,15 @@ impl Trail {
         }
     }
 
-    /// While somebody is slow, what it does is not usual.
+    /// While somebody is slow, what it does is not usual. Afterwards the steps of that time are forgotten.
     pub(super) fn hold(&mut self, held: bool) {
+        if self.held && !held {
+            (self.first, self.count) = (0, 0);
+        }
         self.held = held;
     }
 
-    pub(super) fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         self.held
     }
 
@@ -239,6 +242,13 @@ mod tests {
         assert_eq!(now, 4.0);
         assert!(before > 0.5, "what is still in the steps counts: {before}");
         assert_eq!(held.means(Fact::Cpu, from * SECOND + 5 * SECOND, u64::MAX).unwrap().before, Some(0.5));
+        held.hold(false);
+        let until = from + 10 * STEPS as u64;
+        for step in 1..=2 * STEPS as u64 {
+            used += 0.5 * 5e9;
+            held.step((until + 5 * step) * SECOND, |fact| (fact == Fact::Cpu).then_some((used, 0.0)));
+        }
+        assert_eq!(means(&held, until + 10 * STEPS as u64 - 60), (0.5, 0.5), "the slow time is never usual");
     }
 
     #[test]

@@ -171,6 +171,34 @@ fn an_error_of_its_gpu_is_the_cause_and_what_is_not_slow_is_no_incident() {
 }
 
 #[test]
+fn a_restart_that_is_the_cure_is_no_new_incident_and_one_that_is_not_is() {
+    let slow = Now { first: 0.7, ..USUAL };
+    for (after, incidents) in [(USUAL, 1), (slow, 2)] {
+        let mut played = Played::new();
+        (0..400).for_each(|_| played.step(USUAL));
+        (0..48).for_each(|_| played.step(slow));
+        assert_eq!(played.told.len(), 1);
+        assert!(played.engine.view().slow.host().unwrap().is_held());
+        let server = played.engine.view().models.servers["vllm:8000"].server.clone();
+        played.apply(Reading::Model(model::Reading { server: server.clone(), answer: None }));
+        for _ in 0..30 {
+            played.time += STEP;
+            played.apply(Reading::Tick);
+        }
+        let [_, gone] = played.told.as_slice() else { panic!("{:?}", played.told) };
+        assert!(
+            gone.complete && gone.evidence.latency.as_ref().unwrap().over && gone.title.contains(" was "),
+            "{gone:?}"
+        );
+        assert!(!played.engine.view().slow.host().is_some_and(|host| host.is_held()));
+        (0..96).for_each(|_| played.step(after));
+        let mut ids: Vec<_> = played.told.iter().map(|it| &it.id).collect();
+        ids.dedup();
+        assert_eq!(ids.len(), incidents, "{ids:?}");
+    }
+}
+
+#[test]
 fn numbers_are_rounded_to_what_is_read() {
     assert_eq!([0.123_456, 12_345.6, 0.0, 99_999.0].map(round), [0.1235, 12_350.0, 0.0, 100_000.0]);
 }

@@ -53,10 +53,7 @@ pub(super) fn tick(incidents: &mut Incidents, view: &mut View, time: u64) -> Vec
     let mut low = std::mem::take(&mut incidents.low);
     for low in &mut low {
         let part = view.starved.settings.window / PARTS;
-        if low.told
-            || !is_low(view, &low.workload)
-            || low.judged.is_some_and(|judged| time.saturating_sub(judged) < part)
-        {
+        if low.told || !low.is_low(view) || low.judged.is_some_and(|judged| time.saturating_sub(judged) < part) {
             continue;
         }
         low.judged = Some(time);
@@ -66,13 +63,19 @@ pub(super) fn tick(incidents: &mut Incidents, view: &mut View, time: u64) -> Vec
                 reported.extend(found.map(|incident| begin(incidents, view, low, incident, time)).unwrap_or_default())
             }
             // What is seen while it lasts is better evidence than what is seen when it is over.
-            Some((_, id)) => keep(incidents, id, found, low.since, time),
+            Some((_, id)) => {
+                // Another GPU of it may have fallen since.
+                if found.is_some() {
+                    incidents.starved.explain(&low.workload);
+                }
+                keep(incidents, id, found, low.since, time);
+            }
         }
     }
     for low in &mut low {
-        let is_over = !is_low(view, &low.workload);
-        let Some((begun, id)) = low.reported.as_ref().filter(|_| !low.told) else { continue };
-        if is_over || time.saturating_sub(*begun) >= LONGEST_NS {
+        let Some((begun, id)) = &low.reported else { continue };
+        let is_over = !low.lasts(view);
+        if !low.told && (is_over || time.saturating_sub(*begun) >= LONGEST_NS) {
             let open = incidents.open.iter_mut().find(|open| open.incident.id == *id);
             if let Some(starved) = open.and_then(|open| open.incident.evidence.starved.as_mut()) {
                 starved.over = is_over;
@@ -80,18 +83,35 @@ pub(super) fn tick(incidents: &mut Incidents, view: &mut View, time: u64) -> Vec
             reported.extend(super::complete(incidents, view, |open| open.incident.id == *id));
             low.told = true;
         }
-        if is_over {
+        if is_over && !incidents.slowdowns.concern(&low.workload) {
             view.slow.hold(&low.workload, false);
         }
     }
-    low.retain(|low| is_low(view, &low.workload));
+    low.retain(|low| low.lasts(view));
     incidents.low = low;
     reported
 }
 
-fn is_low(view: &View, workload: &str) -> bool {
-    let of = |job: &&Job| job.workload.as_deref() == Some(workload);
-    view.starved.gpus.values().filter(of).any(|job| matches!(job.state, State::Low(_)))
+impl Low {
+    /// Whether an incident of this workload was reported, and it is still low.
+    pub(super) fn concerns(&self, workload: &str) -> bool {
+        *self.workload == *workload && self.reported.is_some()
+    }
+
+    fn is_low(&self, view: &View) -> bool {
+        self.any(view, |state| matches!(state, State::Low(_)))
+    }
+
+    /// What was reported lasts until utilization is as usual: with fewer requests for a while it is not.
+    fn lasts(&self, view: &View) -> bool {
+        self.is_low(view) || self.reported.is_some() && self.any(view, |state| state == State::Phase)
+    }
+
+    /// Whether one of its GPUs is in such a state.
+    fn any(&self, view: &View, is: impl Fn(State) -> bool) -> bool {
+        let of = |job: &&Job| job.workload.as_deref() == Some(&*self.workload);
+        view.starved.gpus.values().filter(of).any(|job| is(job.state))
+    }
 }
 
 /// The incident with its evidence, if that shows a cause. Most jobs that do less have none, so what the cause does not rest on is
@@ -156,13 +176,16 @@ fn begin(
     open(incidents, view, incident, time, None)
 }
 
-/// Newer evidence replaces that of the open incident, if it shows a cause, and utilization as low: not while it rises again.
+/// Newer evidence replaces that of the open incident, if it shows a cause, and utilization as low: not while it rises again. Whatever
+/// keeps a job waiting, its tasks may wait for a CPU as well: that does not replace another cause.
 fn keep(incidents: &mut Incidents, id: &str, found: Option<Incident>, since: u64, time: u64) {
     let Some(open) = incidents.open.iter_mut().find(|open| open.incident.id == id) else { return };
     open.last = time;
     let share = |incident: &Incident| incident.evidence.starved.as_ref().and_then(Starved::means).map(|[now, _]| now);
     let lowest = share(&open.incident);
-    match found.filter(|found| share(found).zip(lowest).is_none_or(|(now, lowest)| now <= lowest + RISEN)) {
+    let is_low = |found: &Incident| share(found).zip(lowest).is_none_or(|(now, lowest)| now <= lowest + RISEN);
+    let other = open.incident.cause.rule != CONTENDED;
+    match found.filter(|found| is_low(found) && !(other && cause::find(found).rule == CONTENDED)) {
         Some(found) => open.incident.evidence = found.evidence,
         None => {
             if let Some(starved) = &mut open.incident.evidence.starved {
@@ -184,15 +207,17 @@ pub(super) fn title(incident: &Incident) -> String {
     format!("{name}: {}{share}{why}", starved.named())
 }
 
+const CONTENDED: &str = "cpu_contended";
+
 /// Causes in a few words.
-const WHY: [(&str, &str); 17] = [
+const WHY: [(&str, &str); 16] = [
     ("read_again", "its data do not stay in the page cache"),
     ("swapped", "its memory is swapped out and needed again"),
     ("at_memory_high", "its memory.high holds it back"),
     ("reclaim", "it waits for memory to be reclaimed"),
     ("cpu_throttled", "its CPU quota holds it back"),
     ("cpu_steal", "the hypervisor takes CPU time"),
-    ("cpu_contended", "its workers wait for the CPU"),
+    (CONTENDED, "its workers wait for the CPU"),
     ("pcie_degraded", "the PCIe link is degraded"),
     ("pcie_saturated", "the PCIe link is full"),
     ("pageable_copies", "it copies from memory that is not pinned"),
@@ -202,7 +227,6 @@ const WHY: [(&str, &str); 17] = [
     ("cache_misses", "its data are read from the disk"),
     ("slow_disk", "the disk is slow"),
     ("network_saturated", "the network is full"),
-    ("numa_remote", "its memory is far from the GPU"),
 ];
 
 #[cfg(test)]

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use super::super::Open;
+use super::super::latency::Slowdowns;
 use super::*;
 use crate::cgroup::Id;
 use crate::engine::Engine;
 use crate::engine::test::{ID, start};
 use crate::incident::cause::RULES;
+use crate::incident::{Pair, Slow};
 use crate::outcome::Outcome;
 use crate::sample::{Reading, Sample, Start, Statistics};
 use crate::signal::cgroup;
@@ -14,6 +17,7 @@ use crate::starved::Settings;
 use crate::statistic::gpu::{self, Device, Holder};
 use crate::statistic::model::{Answer, Model, Server, Statistic as OfModel};
 use crate::statistic::{contention, model, workload};
+use crate::view::slow::Fact;
 
 const SECOND: u64 = 1_000_000_000;
 const OTHER: Id = Id { hierarchy: ID.hierarchy, id: 99 };
@@ -21,9 +25,11 @@ const OTHER: Id = Id { hierarchy: ID.hierarchy, id: 99 };
 #[test]
 fn every_cause_has_a_few_words() {
     let rules = RULES.iter().filter(|rule| rule.kinds.contains(&Kind::GpuStarved));
-    let missing: Vec<&str> =
-        rules.map(|rule| rule.name).filter(|name| !WHY.iter().any(|(known, _)| known == name)).collect();
-    assert!(missing.is_empty(), "{missing:?}");
+    let mut rules: Vec<&str> = rules.map(|rule| rule.name).collect();
+    let mut known = WHY.map(|(rule, _)| rule);
+    rules.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(rules, known);
 }
 
 struct World {
@@ -109,6 +115,11 @@ impl World {
         self.apply(Reading::Model(model::Reading { server: Arc::new(server), answer: Some(answer) }));
     }
 
+    /// Whether what it does is not taken for usual.
+    fn is_held(&self) -> bool {
+        self.engine.view().slow.workload("/a").unwrap().is_held()
+    }
+
     /// How often something was told.
     fn told(&self) -> usize {
         self.told.len()
@@ -185,6 +196,67 @@ fn a_server_without_requests_does_not_starve() {
     world.runs(60, 0.92, 0.5, 0.01);
     world.runs(30, 0.1, 0.2, 1.8);
     assert_eq!(world.told(), 1);
+}
+
+#[test]
+fn with_fewer_requests_for_a_while_it_is_the_same_fall() {
+    let mut world = World::new();
+    world.running = Some(8);
+    world.runs(60, 0.92, 0.5, 0.01);
+    world.runs(12, 0.35, 0.2, 1.8);
+    assert_eq!(world.told(), 1);
+    for _ in 0..3 {
+        world.running = Some(2);
+        world.runs(8, 0.35, 0.2, 1.8);
+        assert_eq!(world.engine.view().starved.gpus["GPU-a"].state, State::Phase);
+        world.running = Some(8);
+        world.runs(8, 0.35, 0.2, 1.8);
+    }
+    assert_eq!(world.told(), 1, "{:?}", world.told);
+    world.runs(12, 0.92, 0.5, 0.01);
+    assert_eq!(world.told.iter().map(|it| it.complete).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn what_is_usual_is_learned_again_once_a_fall_of_any_length_is_over() {
+    let mut world = World::new();
+    world.runs(60, 0.92, 0.5, 0.01);
+    assert!(!world.is_held());
+    world.runs(650, 0.35, 0.2, 1.8);
+    assert_eq!(world.told.iter().map(|it| it.complete).collect::<Vec<_>>(), [false, true]);
+    assert!(world.is_held(), "it goes on");
+    world.runs(12, 0.92, 0.5, 0.01);
+    assert_eq!((world.told(), world.is_held()), (2, false));
+    // A model of the same workload is slow as well.
+    world.runs(40, 0.92, 0.5, 0.01);
+    world.runs(12, 0.35, 0.2, 1.8);
+    assert_eq!((world.told(), world.is_held()), (3, true));
+    // It is gone at once.
+    world.engine.incidents.slowdowns = Slowdowns::of("/a", 0);
+    world.runs(2, 0.35, 0.2, 1.8);
+    assert!(world.is_held(), "the job still starves");
+    world.engine.incidents.slowdowns = Slowdowns::of("/a", u64::MAX);
+    world.runs(12, 0.92, 0.5, 0.01);
+    assert_eq!((world.told(), world.is_held()), (4, true), "the model is still slow");
+    world.runs(70, 0.92, 0.5, 0.01);
+    assert!(!world.is_held(), "it is gone");
+}
+
+#[test]
+fn waiting_for_a_cpu_does_not_replace_another_cause() {
+    let pair = |now, before| Pair { now, before: Some(before) };
+    let facts = [(Fact::CpuWait, pair(1.8, 0.1)), (Fact::Cpu, pair(0.2, 0.5))];
+    for (rule, replaced) in [("read_again", false), (CONTENDED, true)] {
+        let mut found = Incident::new(Kind::GpuStarved, String::new(), 0);
+        let facts = facts.map(|(fact, pair)| (fact.name().to_owned(), pair)).into();
+        found.evidence.slow = Some(Slow { facts, ..Slow::default() });
+        let mut incident = Incident::new(Kind::GpuStarved, "1".to_owned(), 0);
+        incident.cause.rule = rule.to_owned();
+        let mut incidents = Incidents::default();
+        incidents.open.push_back(Open { incident, last: 0, kill: None });
+        keep(&mut incidents, "1", Some(found), 0, SECOND);
+        assert_eq!(incidents.open[0].incident.evidence.slow.is_some(), replaced, "{rule}");
+    }
 }
 
 #[test]
