@@ -14,6 +14,9 @@ use crate::view::gpu::Gpu;
 use crate::view::number::{Known, Number};
 use crate::view::workload::Workload;
 
+/// A GPU is busy from this utilization on, in percent.
+const BUSY: u64 = 5;
+
 /// A workload, and what is read of it because it is watched.
 pub(super) fn of_workload(
     view: &View,
@@ -26,7 +29,8 @@ pub(super) fn of_workload(
     let close = |statistic| close.get(statistic);
     let own = |statistic| workload.statistics.get(statistic);
     let number = |number: Number| number.of(workload, known);
-    let traffic = |statistic: OfNetwork| workload.amounts.network[statistic as usize];
+    // Without a network namespace of its own nothing is counted for it.
+    let traffic = |statistic: OfNetwork| Some(workload.amounts.network[statistic as usize]).filter(|bytes| *bytes > 0);
     let gpus = || view.gpus.iter().filter(|gpu| holds(view, gpu, workload));
     match fact {
         Fact::Cpu => one(own(Statistic::CpuUsage)),
@@ -58,8 +62,8 @@ pub(super) fn of_workload(
         Fact::ToGpu => one(number(Number::HostToDevice)),
         Fact::FromGpu => one(number(Number::DeviceToHost)),
         Fact::Pinned => one(number(Number::Pinned)),
-        Fact::Received => one(Some(traffic(OfNetwork::ReceiveBytes))),
-        Fact::Sent => one(Some(traffic(OfNetwork::TransmitBytes))),
+        Fact::Received => one(traffic(OfNetwork::ReceiveBytes)),
+        Fact::Sent => one(traffic(OfNetwork::TransmitBytes)),
         Fact::GpuUtilization => {
             let (sum, count) = gpus()
                 .filter_map(|gpu| gpu.values.get(OfGpu::Utilization))
@@ -69,7 +73,7 @@ pub(super) fn of_workload(
         Fact::GpuClock => one(gpus().filter_map(|gpu| gpu.values.get(OfGpu::ClockSm)).min()),
         Fact::GpuThrottled => reduced(gpus(), THROTTLED),
         Fact::GpuPowerCapped => reduced(gpus(), POWER_CAPPED),
-        Fact::PcieLink => least(gpus().filter_map(link_ratio)),
+        Fact::PcieLink => least(gpus().filter(|gpu| is_busy(gpu)).filter_map(link_ratio)),
         Fact::PcieUsed => most(gpus().filter_map(link_used)),
         Fact::PcieReplays => {
             one(gpus().filter_map(|gpu| gpu.values.get(OfGpu::PcieReplays)).reduce(u64::saturating_add))
@@ -156,6 +160,11 @@ pub(crate) fn busiest_link(view: &View) -> Option<(&str, f64)> {
 pub(crate) fn holds(view: &View, gpu: &Gpu, workload: &Workload) -> bool {
     let of = |id| view.workloads.of(id).is_some_and(|holder| holder.name == workload.name);
     gpu.processes().iter().any(|holder| holder.cgroup.is_some_and(of))
+}
+
+/// An idle GPU lowers its link.
+fn is_busy(gpu: &Gpu) -> bool {
+    gpu.values.get(OfGpu::Utilization).is_none_or(|percent| percent >= BUSY)
 }
 
 /// The negotiated link as a share of the best.

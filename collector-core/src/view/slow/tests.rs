@@ -136,7 +136,33 @@ fn facts_come_from_files_programs_gpus_servers_and_a_closer_look() {
     assert_eq!(of(Fact::GpuUtilization), (0.5, 0.5));
     assert_eq!(of(Fact::GpuThrottled), (1.0, 1.0));
     assert_eq!(view.slow.workload("/w1").unwrap().means(Fact::RefaultFile, 0, u64::MAX), None, "it was never read");
+    let received = view.slow.workload("/w1").unwrap().means(Fact::Received, 0, u64::MAX);
+    assert_eq!(received, None, "it has no network namespace of its own");
     let served = view.slow.model("vllm:8000", "llama");
     assert_eq!((means(served, Fact::Preemptions), means(served, Fact::KvUsed).0 as f32), ((2.0, 2.0), 0.9));
     assert_eq!(means(view.slow.host(), Fact::HostSteal), (0.25, 0.25));
+}
+
+#[test]
+fn the_lower_link_of_an_idle_gpu_is_none() {
+    for (utilization, wanted) in [(Some(0), None), (Some(50), Some(0.25)), (None, Some(0.25))] {
+        let mut engine = engine(1);
+        for second in [10, 15, 20] {
+            hold(&mut engine, second, [1]);
+            let [uuid, gpu, model, driver] = ["GPU-a", "0", "H100", "555"].map(Arc::<str>::from);
+            let device = Device { uuid, gpu, model, driver, parent: None };
+            let link = [
+                (gpu::Statistic::PcieGeneration, 3),
+                (gpu::Statistic::PcieGenerationMax, 5),
+                (gpu::Statistic::PcieWidth, 16),
+                (gpu::Statistic::PcieWidthMax, 16),
+            ];
+            let used = utilization.map(|percent| (gpu::Statistic::Utilization, percent));
+            let values = link.into_iter().chain(used).collect();
+            apply(&mut engine, second, Any::Gpu(gpu::Reading::Device { device: device.into(), values }));
+            apply(&mut engine, second, Any::Tick);
+        }
+        let trail = engine.view().slow.workload("/w1").unwrap();
+        assert_eq!(trail.means(Fact::PcieLink, 0, u64::MAX).map(|means| means.now), wanted, "{utilization:?}");
+    }
 }

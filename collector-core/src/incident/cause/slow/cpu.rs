@@ -13,6 +13,10 @@ const STOLEN_BY: f64 = 0.05;
 const WAITED_BY: f64 = 0.1;
 /// … and if it waited longer than before by this factor: who runs less waits for the same share of less.
 const RISEN: f64 = 1.1;
+/// Tasks that wait for fewer seconds in each second, together, are not slow for it: those of a server …
+const WAITED_LEAST: f64 = WAITED_BY / 2.0;
+/// … and those that feed a GPU.
+const STARVED_LEAST: f64 = 0.2;
 /// Tasks that wait for IO in so much more of the time than before are slow for that.
 const IO_INSTEAD: f64 = 0.3;
 
@@ -44,9 +48,9 @@ pub(in crate::incident::cause) const THROTTLED: Rule = Rule {
 pub(in crate::incident::cause) const STEAL: Rule = Rule {
     name: "cpu_steal",
     kinds: BOTH,
-    when: "The hypervisor gave 5 % more of the host's CPU time to others than before, and half as much again.",
+    when: "The hypervisor gave 5 % more of the host's CPU time to others than before, and half as much again; and a job with a GPU asks for as much CPU as before.",
     find: |facts| {
-        let worse = facts.worse(Fact::HostSteal, STOLEN_BY)?;
+        let worse = facts.worse(Fact::HostSteal, STOLEN_BY).filter(|_| !facts.is_starved() || facts.asks())?;
         Some(Finding {
             sentence: format!(
                 "The hypervisor gives this host less CPU time: {} of it went to other machines, so {} runs later",
@@ -62,7 +66,7 @@ pub(in crate::incident::cause) const STEAL: Rule = Rule {
 pub(in crate::incident::cause) const RUN_QUEUE: Rule = Rule {
     name: "cpu_contended",
     kinds: BOTH,
-    when: "Of the time in which its tasks ran or were ready to run, they waited for a CPU in a tenth more than before, and half as much again, or in the rest of it they ran a third less (schedstat; else by PSI of its cgroup).",
+    when: "Of the time in which its tasks ran or were ready to run, they waited for a CPU in a tenth more than before, and half as much again, or in the rest of it they ran a third less (schedstat; else by PSI of its cgroup). The tasks of a job with a GPU waited for 0.2 s in each second at least, and it asks for as much CPU as before.",
     find: |facts| {
         let share = |wait: f64, ran: f64| if wait + ran > 0.0 { wait / (wait + ran) } else { 0.0 };
         let of = |wait: Option<f64>, ran: Option<f64>| Some(share(wait?, ran?));
@@ -75,10 +79,12 @@ pub(in crate::incident::cause) const RUN_QUEUE: Rule = Rule {
             now >= super::WORSE * before || idle && (1.0 - before) >= super::WORSE * (1.0 - now)
         };
         let waits = waits.filter(|(now, before)| now - before >= WAITED_BY && worse(*now, *before));
+        let waits = waits.filter(|_| !facts.is_starved() || facts.asks());
         // Few tasks that wait little are not slow for it, whatever their share.
-        let much = facts.worse(Fact::CpuWait, WAITED_BY / 2.0).or_else(|| {
+        let least = if facts.is_starved() { STARVED_LEAST } else { WAITED_LEAST };
+        let much = facts.worse(Fact::CpuWait, least).or_else(|| {
             let (now, before) = facts.now(Fact::CpuWait).zip(facts.usual(Fact::CpuWait))?;
-            (now >= WAITED_BY / 2.0 && now >= RISEN * before).then_some(super::Worse { now, before })
+            (now >= least && now >= RISEN * before).then_some(super::Worse { now, before })
         });
         let by_tasks = waits.zip(much).map(|((now, before), wait)| {
             let (now, before) = (percent(now), percent(before));

@@ -23,6 +23,8 @@ const LATENCY: &[Kind] = &[Kind::Latency];
 
 /// What is worse by this factor is worse than usual.
 const WORSE: f64 = 1.5;
+/// Whoever runs and waits for CPUs for this share of the time of before asks for as much.
+const ASKS: f64 = 0.8;
 /// One workload explains what many do from this share of it.
 const MOST: f64 = 0.5;
 
@@ -63,6 +65,19 @@ impl<'a> Facts<'a> {
         let pair = self.slow()?.pair(fact)?;
         let (now, before) = (pair.now, pair.before?);
         (now - before >= by && now >= WORSE * before).then_some(Worse { now, before })
+    }
+
+    /// Whether a job, as far as is known, asks for as much CPU as before: whoever asks for less stopped by itself, or waits for something
+    /// else.
+    fn asks(&self) -> bool {
+        let asked = |wait: Option<f64>, ran: Option<f64>| Some(wait? + ran?);
+        let now = asked(self.now(Fact::CpuWait), self.now(Fact::Cpu));
+        let before = asked(self.usual(Fact::CpuWait), self.usual(Fact::Cpu));
+        now.zip(before).is_none_or(|(now, before)| now >= ASKS * before)
+    }
+
+    fn is_starved(&self) -> bool {
+        self.incident.kind == Kind::GpuStarved
     }
 
     /// Whether the workload does work: what rises because of more work is then no cause. It made fewer tokens, or its GPUs did less.

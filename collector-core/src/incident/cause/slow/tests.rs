@@ -209,6 +209,13 @@ fn a_full_network() {
     because(&latency(&[(Fact::NetworkUsed, 0.95, 0.1)]), "network_saturated", &["95 % (before: 10 %) of eth0"]);
     because(&latency(&[(Fact::NetworkDrops, 500.0, 0.0)]), "network_saturated", &["drop"]);
     because(&latency(&[(Fact::NetworkUsed, 0.5, 0.1)]), NOT_KNOWN, &[]);
+    // A job that is idle is not slow for it.
+    let (full, sent) = ((Fact::NetworkUsed, 0.95, 0.1), |now| (Fact::Sent, now, 9.0 * MB));
+    let starved = |facts: &[(Fact, f64, f64)]| slow(Kind::GpuStarved, facts);
+    because(&starved(&[full]), "network_saturated", &[]);
+    because(&starved(&[full, sent(9.0 * MB)]), "network_saturated", &[]);
+    because(&starved(&[full, sent(0.1 * MB)]), NOT_KNOWN, &[]);
+    because(&starved(&[(Fact::NetworkDrops, 500.0, 0.0)]), NOT_KNOWN, &[]);
 }
 
 #[test]
@@ -240,4 +247,12 @@ fn what_keeps_a_job_from_its_gpu() {
     // A host that is always busy: the job ran in a third of the time in which it could, and now in a tenth.
     because(&starved(&[(Fact::CpuWait, 1.8, 0.8), (Fact::Cpu, 0.2, 0.4)]), "cpu_contended", &["90 % of the time"]);
     because(&starved(&[(Fact::CpuWait, 0.8, 0.8), (Fact::Cpu, 0.4, 0.4)]), NOT_KNOWN, &[]);
+    // It stopped by itself while others run: its few threads wait.
+    let stopped = [(Fact::CpuWait, 0.4, 0.01), (Fact::Cpu, 0.01, 1.5)];
+    because(&starved(&stopped), NOT_KNOWN, &[]);
+    because(&latency(&stopped), "cpu_contended", &[]);
+    because(&starved(&[(Fact::CpuWait, 0.1, 0.0), (Fact::Cpu, 0.1, 0.1)]), NOT_KNOWN, &[]);
+    let stolen = (Fact::HostSteal, 0.3, 0.01);
+    because(&starved(&[stolen]), "cpu_steal", &[]);
+    because(&starved(&[stolen, (Fact::CpuWait, 0.0, 0.0), (Fact::Cpu, 0.01, 1.5)]), NOT_KNOWN, &[]);
 }
