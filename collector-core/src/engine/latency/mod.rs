@@ -125,7 +125,7 @@ impl Fold {
     fn model(&mut self, time: u64, server: &Server, model: &Model, served: &Served) -> Option<Standing> {
         let key = (server.name.clone(), model.name.clone());
         let setup = (server.kind, served.values.get(Slots), served.values.get(KvTokens));
-        if !self.tracks.contains_key(&key) && !self.make_room(time) {
+        if !self.tracks.contains_key(&key) && !self.make_room(time, &server.name) {
             return None;
         }
         let track = self.tracks.entry(key).or_insert_with(|| Track::new(setup, server.pid));
@@ -143,19 +143,27 @@ impl Fold {
         (changed || standing.lines.len() != served.standing.lines.len()).then_some(standing)
     }
 
-    /// Room for one more: the one that was silent for longest gives way, if it was for as long as a baseline lasts.
-    fn make_room(&mut self, time: u64) -> bool {
+    /// Room for one more of this server. If there is none, a server that has more models than one can have at a time, this one first,
+    /// loses the one that was silent for longest; else the one of all that was, if it was for longer than any window lasts.
+    fn make_room(&mut self, time: u64, server: &Arc<str>) -> bool {
         if self.tracks.len() < TRACKS {
             return true;
         }
-        let oldest =
-            self.tracks.iter().min_by_key(|(_, track)| track.seen).map(|(key, track)| (key.clone(), track.seen));
+        let mut counts: BTreeMap<&Arc<str>, usize> = BTreeMap::new();
+        self.tracks.keys().for_each(|(server, _)| *counts.entry(server).or_default() += 1);
+        let most = counts.iter().max_by_key(|(_, count)| **count).filter(|(_, count)| **count > MODELS);
+        let greedy = match counts.get(server) {
+            Some(count) if *count >= MODELS => Some(server.clone()),
+            _ => most.map(|(server, _)| (*server).clone()),
+        };
+        let of = self.tracks.iter().filter(|((of, _), _)| greedy.as_ref().is_none_or(|greedy| greedy == of));
+        let oldest = of.min_by_key(|(_, track)| track.seen).map(|(key, track)| (key.clone(), track.seen));
         let Some((key, seen)) = oldest else { return true };
-        let silent = time.saturating_sub(seen) > LONGEST * self.limits.window_ns;
-        if silent && let Some(track) = self.tracks.remove(&key) {
+        let gives_way = greedy.is_some() || time.saturating_sub(seen) > LONGEST * self.limits.window_ns;
+        if gives_way && let Some(track) = self.tracks.remove(&key) {
             self.points = self.points.saturating_sub(track.baseline.len());
         }
-        silent
+        gives_way
     }
 }
 

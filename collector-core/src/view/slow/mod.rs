@@ -21,7 +21,7 @@ pub use trail::Trail;
 pub const WORKLOADS: usize = 64;
 const OF_AN_OWNER: usize = 16;
 /// At most this many models.
-const MODELS: usize = 128;
+const MODELS: usize = 512;
 /// Between two steps, in nanoseconds, unless the source says otherwise.
 const STEP_NS: u64 = 5_000_000_000;
 /// A step may come this much early, as ticks do.

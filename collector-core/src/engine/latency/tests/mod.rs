@@ -243,6 +243,23 @@ fn what_is_kept_is_bounded() {
 }
 
 #[test]
+fn a_server_with_new_names_each_time_leaves_room_for_others() {
+    let mut world = World::new(11);
+    let other = Server { name: "other:1".into(), ..(*world.made.server).clone() };
+    for number in 0..600 {
+        let mut reading = world.made.serve(SECOND, usual(60.0));
+        reading.answer.iter_mut().for_each(|it| it.models[0].name = format!("m{number}").into());
+        world.hear(&reading);
+    }
+    assert_eq!(world.fold.tracks.len(), super::TRACKS);
+    let reading = world.made.serve(SECOND, usual(60.0));
+    world.hear(&model::Reading { server: Arc::new(other), ..reading });
+    assert!(world.fold.tracks.contains_key(&("other:1".into(), "m".into())));
+    let newest = ("vllm:8000".into(), "m599".into());
+    assert!(world.fold.tracks.contains_key(&newest) && world.fold.tracks.len() == super::TRACKS);
+}
+
+#[test]
 #[ignore = "it takes minutes, and is for who changes how windows are judged: cargo test --release"]
 fn of_200_days_two_at_most_are_not_quiet() {
     let loud: Vec<u64> = (1..=200).filter(|seed| !day(*seed, 24).began.is_empty()).collect();
