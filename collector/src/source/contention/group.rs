@@ -62,8 +62,8 @@ impl Groups {
                 break;
             }
             let below = fs::read_dir(&folder).into_iter().flatten().flatten();
-            folders
-                .extend(below.filter(|entry| entry.file_type().is_ok_and(|it| it.is_dir())).map(|entry| entry.path()));
+            let below = below.filter(|entry| entry.file_type().is_ok_and(|it| it.is_dir()));
+            folders.extend(below.map(|entry| entry.path()).take(CGROUPS));
         }
         pids.truncate(PROCESSES);
         Some((id, pids))

@@ -67,7 +67,7 @@ impl Watched {
                 state.tops.clone()
             };
             let begun = Instant::now();
-            tasks.begin();
+            tasks.begin(tops.len());
             let readings: Vec<_> =
                 tops.iter().filter_map(|top| self.read(&mut groups, &mut tasks, top, interval)).collect();
             tasks.end();

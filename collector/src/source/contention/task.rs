@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use collector_core::statistic::contention::{Statistic, Values};
 
@@ -25,6 +26,11 @@ pub struct Tasks {
     /// The sum of each workload.
     sums: HashMap<Arc<str>, Sum>,
     round: u64,
+    /// When the round before began, and when this one did.
+    begun: [Instant; 2],
+    /// Tasks that were read in this round, and workloads that still are to be.
+    taken: usize,
+    left: usize,
 }
 
 #[derive(Debug)]
@@ -43,11 +49,22 @@ struct Sum {
 
 impl Tasks {
     pub fn new(proc: PathBuf) -> Tasks {
-        Tasks { proc, known: HashMap::new(), sums: HashMap::new(), round: 0 }
+        Tasks {
+            proc,
+            known: HashMap::new(),
+            sums: HashMap::new(),
+            round: 0,
+            begun: [Instant::now(); 2],
+            taken: 0,
+            left: 0,
+        }
     }
 
-    pub fn begin(&mut self) {
+    /// A round of so many workloads.
+    pub fn begin(&mut self, workloads: usize) {
         self.round += 1;
+        self.begun = [self.begun[1], Instant::now()];
+        (self.taken, self.left) = (0, workloads);
     }
 
     /// Forgets tasks and workloads that were not read in this round.
@@ -59,26 +76,34 @@ impl Tasks {
 
     /// Reads the tasks of these processes.
     pub fn read(&mut self, workload: &Arc<str>, pids: &[u32], values: &mut Values) {
+        let lived = u64::try_from(self.begun[0].elapsed().as_nanos()).unwrap_or(u64::MAX);
         let round = self.round;
+        // One with many tasks leaves room for the others.
+        let most = TASKS.min((ALL - self.taken) / self.left.max(1));
+        self.left = self.left.saturating_sub(1);
         // At the first look, what tasks waited before is nobody's.
         let first = self.sums.get(workload).is_none_or(|sum| sum.round + 1 != round);
         let (mut count, mut grown, mut any) = (0, 0u64, false);
         for pid in pids {
             let Ok(folder) = fs::read_dir(self.proc.join(pid.to_string()).join("task")) else { continue };
             for entry in folder.flatten() {
-                if count >= TASKS || self.known.len() >= ALL {
+                if count >= most {
                     break;
                 }
                 let name = entry.file_name();
                 let Some(tid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
                 let Some((ran, waited)) = schedstat(entry.path()) else { continue };
-                (count, any) = (count + 1, true);
+                (count, self.taken) = (count + 1, self.taken + 1);
+                // Where the kernel does not count, all numbers are 0.
+                any |= ran > 0;
                 let before = self.known.insert(tid, Known { ran, waited, round });
                 // A thread id that was reused begins again.
                 let before = before.filter(|before| before.ran <= ran && before.waited <= waited);
                 grown = grown.saturating_add(match before {
                     Some(before) => waited - before.waited,
                     None if first => 0,
+                    // It is older than the last round: it came from elsewhere, or had no place.
+                    None if ran.saturating_add(waited) > lived => 0,
                     None => waited,
                 });
             }
@@ -88,6 +113,8 @@ impl Tasks {
         sum.waited = sum.waited.saturating_add(grown);
         if any {
             values.set(Statistic::CpuWait, sum.waited);
+        }
+        if count > 0 {
             values.set(Statistic::Tasks, count as u64);
         }
     }
@@ -132,7 +159,7 @@ mod tests {
         let workload: Arc<str> = "/a".into();
         let mut read = |pids: &[u32]| {
             let mut values = Values::new();
-            tasks.begin();
+            tasks.begin(1);
             tasks.read(&workload, pids, &mut values);
             tasks.end();
             (values.get(Statistic::CpuWait), values.get(Statistic::Tasks))
@@ -148,7 +175,13 @@ mod tests {
         assert_eq!(read(&[7]), (Some(42), Some(2)), "one ended, the id of another was used again");
         proc.task(7, 9, "no number");
         assert_eq!(read(&[7]), (Some(42), Some(1)));
+        proc.task(7, 10, "1 9000000000000000 1");
+        assert_eq!(read(&[7]), (Some(42), Some(2)), "it waited elsewhere");
+        proc.task(7, 10, "2 9000000000000008 2");
+        assert_eq!(read(&[7]), (Some(50), Some(2)));
         assert_eq!(read(&[99]), (None, None), "nothing is known of none");
+        proc.task(8, 8, "0 0 0");
+        assert_eq!(read(&[8]), (None, Some(1)), "this kernel does not count");
     }
 
     #[test]
@@ -156,7 +189,7 @@ mod tests {
         let mut tasks = Tasks::new("/proc".into());
         let workload: Arc<str> = "/a".into();
         let mut values = Values::new();
-        tasks.begin();
+        tasks.begin(1);
         tasks.read(&workload, &[std::process::id()], &mut values);
         assert!(values.get(Statistic::Tasks) >= Some(1));
     }

@@ -51,7 +51,7 @@ fn a_workload_is_read_with_all_that_is_below_it() {
     host.write("proc/7/task/8/schedstat", "10 20 1\n");
     let (mut groups, mut tasks) = host.sources();
     let watched = Watched::default();
-    tasks.begin();
+    tasks.begin(1);
     let reading = watched.read(&mut groups, &mut tasks, &"/a".into(), Duration::from_secs(5)).unwrap();
     let page = rustix::param::page_size() as u64;
     let wanted = [
