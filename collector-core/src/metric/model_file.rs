@@ -53,8 +53,8 @@ pub const READ_AGAIN: Metric = Metric {
     ..counter(
         "headroom_model_file_read_again_bytes_total",
         "Bytes of that file that came back into the page cache after they were dropped from it, since the agent first saw the process use \
-         it: by the rise of what is cached, or, while some of it is missing and no process of its cgroup uses another model file, by what the cgroup \
-         read again of all files (workingset_refault_file), or a page for each major page fault.",
+         it: by the rise of what is cached, or, while it is mapped, some of it is missing and no process of its cgroup uses another model \
+         file, by what the cgroup read again of all files (workingset_refault_file), or a page for each major page fault.",
     )
 };
 
