@@ -51,11 +51,12 @@ pub fn of(file: impl AsFd) -> io::Result<Cached> {
     Ok(Cached { cached: bytes(pages.cache), evicted: bytes(pages.evicted) })
 }
 
-/// Whether this kernel has the call.
+/// Whether this kernel has the call, and nothing forbids it.
 pub fn supported() -> bool {
     // SAFETY: with no descriptor and no addresses nothing is read or written.
     let result = unsafe { libc::syscall(CACHESTAT, -1, 0usize, 0usize, 0) };
-    result != 0 && io::Error::last_os_error().raw_os_error() != Some(libc::ENOSYS)
+    // A filter of system calls refuses it before the kernel looks at the descriptor.
+    result != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EBADF)
 }
 
 /// What kind of filesystem a file is on, as far as it matters here.

@@ -146,7 +146,9 @@ impl Source for ModelFiles {
         };
         let cached = match cache::supported() {
             true => "how much is cached is known where the kernel tells it",
-            false => "how much is cached is not known before Linux 6.5",
+            false => {
+                "how much is cached is not known before Linux 6.5, or where a filter of system calls forbids cachestat"
+            }
         };
         let stores = round::stores(root, config);
         let stores = if stores.is_empty() { "no store of models".to_owned() } else { stores.join(", ") };
