@@ -8,10 +8,12 @@ pub mod user;
 
 use std::path::{Path, PathBuf};
 
+use caps::Capability;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 use crate::config::Config;
 use crate::private;
+use crate::privilege;
 use crate::source::Finding;
 
 /// What stays allowed.
@@ -46,7 +48,8 @@ impl Allowed {
             folders,
             devices: config.gpu.enabled != "off",
             transfer: config.transfer.enabled,
-            inspect: config.transfer.enabled || config.model_file.inspects(),
+            // Without this there is nothing to see for which Landlock must be left out.
+            inspect: config.transfer.enabled || (config.model_file.inspects() && privilege::has(Capability::CAP_SYS_PTRACE)),
         }
     }
 }
