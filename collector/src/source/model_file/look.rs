@@ -18,6 +18,8 @@ use crate::source::root::Root;
 
 /// Limit on the names that are read of a folder that a command line names.
 const NAMES: usize = 1024;
+/// Limit on the files that a process is known to use, told or not.
+const KNOWN: usize = 256;
 
 /// What does not differ between processes.
 #[derive(Clone, Debug)]
@@ -35,6 +37,10 @@ pub struct Looked {
     pub files: Vec<File>,
     /// How many more there are.
     pub more: u64,
+    /// Device and inode of all of them, as far as [`KNOWN`] reaches.
+    pub ids: Vec<(u64, u64)>,
+    /// There may be files that were not looked at.
+    pub partial: bool,
     pub resident: Option<u64>,
     pub faults: Option<u64>,
     /// Why it is not known what it has mapped and open.
@@ -52,13 +58,14 @@ pub fn look(host: &Host, pid: u32, uid: u32) -> io::Result<Looked> {
     let mounts = Mounts::parse(&process::mounts(&here)?);
     let root = host.root.at("/");
     let ways = Ways { root: &root, process: &mounts, host: &host.mounts };
-    let mut files = Files { host, files: BTreeMap::new() };
+    let mut files = Files { host, files: BTreeMap::new(), partial: arguments.len() >= process::MOST };
     let mut blind = None;
     if host.inspect {
         match process::mapped(&here).and_then(|mapped| Ok((mapped, process::open(&here)?))) {
             Ok((mapped, open)) => {
+                files.partial |= mapped.len() >= process::MOST || open.len() >= process::MOST;
                 mapped.iter().for_each(|mapped| files.mapped(&ways, mapped));
-                open.iter().for_each(|path| files.named(&ways, path, Who::Kernel, How::Open));
+                open.iter().for_each(|(path, id)| files.open(&ways, path, *id));
             }
             Err(error) if is_gone(&error) => return Err(error),
             Err(error) => blind = Some(format!("the agent may not look into process {pid}: {error}")),
@@ -67,12 +74,16 @@ pub fn look(host: &Host, pid: u32, uid: u32) -> io::Result<Looked> {
     for path in arguments {
         files.argument(&ways, &path, Who::User(uid));
     }
-    let mut found: Vec<File> = files.files.into_values().collect();
+    let Files { files, partial, .. } = files;
+    let mut found: Vec<File> = files.into_values().collect();
     found.sort_by_key(|file| (file.how == How::Argument, std::cmp::Reverse(file.bytes), file.id));
+    let ids = found.iter().take(KNOWN).map(|file| file.id).collect();
+    let partial = partial || found.len() > KNOWN;
     let more = found.len().saturating_sub(FILES) as u64;
     found.truncate(FILES);
     let (resident, faults) = (process::resident(&here), process::faults(&here));
-    Ok(Looked { files: found, more, resident, faults, blind, children: process::children(&here, pid) })
+    let children = process::children(&here, pid);
+    Ok(Looked { files: found, more, ids, partial, resident, faults, blind, children })
 }
 
 /// Whether a process ended before or while it was looked at.
@@ -84,6 +95,7 @@ pub fn is_gone(error: &io::Error) -> bool {
 struct Files<'a> {
     host: &'a Host,
     files: BTreeMap<(u64, u64), File>,
+    partial: bool,
 }
 
 impl Files<'_> {
@@ -108,12 +120,13 @@ impl Files<'_> {
         }
     }
 
-    fn named(&mut self, ways: &Ways<'_>, path: &Path, who: Who, how: How) {
-        if let Ok(Some(found)) = ways.find(path, who)
+    fn open(&mut self, ways: &Ways<'_>, path: &Path, id: (u64, u64)) {
+        if let Ok(Some(found)) = ways.find(path, Who::Kernel)
             && found.is_file()
+            && found.id() == id
             && process::matters(base(&found.path), found.bytes())
         {
-            self.add(&found, how);
+            self.add(&found, How::Open);
         }
     }
 
@@ -135,6 +148,7 @@ impl Files<'_> {
             return;
         }
         let models = names.iter().filter(|name| is_model(name, u64::MAX) && !name.ends_with(b".gguf"));
+        self.partial |= names.len() >= NAMES || models.clone().count() > process::MOST;
         for name in models.take(process::MOST) {
             let path = found.path.join(std::ffi::OsStr::from_bytes(name));
             if let Ok(Some(file)) = ways.find(&path, who)
@@ -241,6 +255,42 @@ mod tests {
         let found = look(&host(false), reader.0.id(), uid()).unwrap();
         assert!(found.files.iter().all(|file| file.how == How::Argument), "{found:?}");
         assert_eq!(found.files.len(), 3);
+    }
+
+    #[test]
+    fn files_beyond_those_that_are_told_are_known_and_what_took_an_open_ones_place_is_not_told() {
+        // The kernel says paths without links.
+        let folder = fs::canonicalize(folder("many")).unwrap();
+        let paths: Vec<PathBuf> = (0..FILES + 4).map(|number| folder.join(format!("{number}.gguf"))).collect();
+        paths.iter().for_each(|path| fs::write(path, vec![7; 5000]).unwrap());
+        let (replaced, elsewhere) = (folder.join("replaced.gguf"), folder.join("elsewhere.gguf"));
+        fs::write(&replaced, "here").unwrap();
+        let mut child = Command::new("sh");
+        child.args(["-c", "exec 7<\"$0\"; echo; read _ # $*"]).arg(&replaced).args(&paths);
+        let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let _ = std::io::Read::read(child.stdout.as_mut().unwrap(), &mut [0]);
+        let reader = Reader(child, folder.clone());
+        let look = || look(&host(true), reader.0.id(), uid()).unwrap();
+        let found = look();
+        assert_eq!((found.files.len(), found.more, found.ids.len(), found.partial), (FILES, 5, FILES + 5, false));
+        let host = host(true);
+        let mounts = Mounts::parse(&process::mounts(Path::new("/proc/self")).unwrap());
+        let ways = Ways { root: Path::new("/"), process: &mounts, host: &host.mounts };
+        let id = |path: &Path| {
+            let is = fs::metadata(path).unwrap();
+            (std::os::unix::fs::MetadataExt::dev(&is), std::os::unix::fs::MetadataExt::ino(&is))
+        };
+        let open = |id| {
+            let mut files = Files { host: &host, files: BTreeMap::new(), partial: false };
+            files.open(&ways, &replaced, id);
+            files.files.len()
+        };
+        let was = id(&replaced);
+        assert_eq!(open(was), 1);
+        // Between the look at the descriptor and that at its path.
+        fs::rename(&replaced, &elsewhere).unwrap();
+        fs::write(&replaced, "another").unwrap();
+        assert_eq!([open(was), open(id(&replaced))], [0, 1]);
     }
 
     #[test]

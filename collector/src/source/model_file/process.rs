@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use collector_core::model_file::{digest, is_model};
@@ -115,18 +116,25 @@ fn hexadecimal(digits: &[u8]) -> Option<u64> {
     u64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// The paths of files that it has open.
+/// The files that it has open: their paths, and device and inode, because by now something else may have that path.
 ///
 /// # Errors
 /// It may not be looked into, or has ended.
-pub fn open(process: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found: Vec<PathBuf> = Vec::new();
+pub fn open(process: &Path) -> io::Result<Vec<(PathBuf, (u64, u64))>> {
+    let mut found = Vec::new();
     for entry in fs::read_dir(process.join("fd"))?.take(DESCRIPTORS) {
-        let Ok(path) = fs::read_link(entry?.path()) else { continue };
+        let link = entry?.path();
+        let Ok(path) = fs::read_link(&link) else { continue };
         let name = path.file_name().unwrap_or_default().as_bytes();
         // How large it is shows later.
-        if path.is_absolute() && matters(name, u64::MAX) && found.len() < MOST && !found.contains(&path) {
-            found.push(path);
+        if !path.is_absolute() || !matters(name, u64::MAX) || found.len() >= MOST {
+            continue;
+        }
+        // Opens nothing: the link leads to the file itself.
+        let Ok(is) = fs::metadata(&link) else { continue };
+        let open = (path, (is.dev(), is.ino()));
+        if !found.contains(&open) {
+            found.push(open);
         }
     }
     Ok(found)
@@ -213,7 +221,8 @@ zz-zz r--s 00000000 fe:01 9                /srv/b.gguf
         let file = File::create_new(&path).unwrap();
         file.set_len(1 << 20).unwrap();
         // Other tests of this process may have files open, too.
-        assert!(open(own).unwrap().contains(&path));
+        let is = file.metadata().unwrap();
+        assert!(open(own).unwrap().contains(&(path.clone(), (is.dev(), is.ino()))));
         assert!(mapped(own).unwrap().is_empty());
         // SAFETY: a new mapping of a file that the test keeps.
         let map = unsafe {

@@ -23,7 +23,7 @@ const PARTS: usize = 64;
 pub enum Who {
     /// A process of this user named it: it must be able to read it. Groups are not looked at.
     User(u32),
-    /// The kernel said that the process has it.
+    /// The kernel said that the process has it: there is no link in such a path, unless somebody has put one there since.
     Kernel,
 }
 
@@ -62,6 +62,7 @@ impl Ways<'_> {
             match self.step(&path, here, who)? {
                 Step::Found(found) => return Ok(Some(found)),
                 Step::Nothing => return Ok(None),
+                Step::Link(..) if who == Who::Kernel => return Ok(None),
                 Step::Link(target, after) => {
                     let parts: Vec<_> = path.iter().collect();
                     let Some(at) = parts.len().checked_sub(after + 1).filter(|at| *at > 0) else { return Ok(None) };
@@ -220,6 +221,10 @@ mod tests {
             ("models/one.gguf", None),
         ] {
             assert_eq!(root(path), wanted, "{path}");
+        }
+        assert_eq!(folder.find("/models/deep/a.gguf", Who::Kernel), Some(3));
+        for path in ["/models/one.gguf", "/models/two/a.gguf"] {
+            assert_eq!(folder.find(path, Who::Kernel), None, "the kernel names no links");
         }
         // In a container the same links lead no further than its root.
         assert_eq!(folder.inside("/one.gguf"), Some(3));
