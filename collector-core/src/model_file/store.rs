@@ -7,8 +7,13 @@ use std::sync::Arc;
 
 use crate::statistic::model_file::{Amount, LARGEST, Layout, Store, Stored, Tier};
 
+/// It is asked of at most this many files of a store how much is cached.
+pub const CACHED: usize = 4096;
 /// At most this many models of a file are told.
 const MODELS: usize = 3;
+/// Why it is not known who uses a file.
+const NOT_TOLD: &str = "who uses a file is not known: the kernel does not tell what is cached";
+const NOT_ASKED: &str = "who uses a file is not known: of more than 4096 files it is not asked what is cached";
 
 /// What stands in a store.
 #[derive(Clone, Debug)]
@@ -125,9 +130,9 @@ fn one(
     };
     let unknown = listing.entries.iter().any(|entry| entry.cached.is_none());
     let named = listing.layout != Layout::Folder;
-    let blind = uses
-        .blind
-        .or_else(|| unknown.then_some("who uses a file is not known: the kernel does not tell what is cached"));
+    let unasked = listing.entries.iter().skip(CACHED).any(|entry| entry.cached.is_none());
+    let why_unknown = if unasked { NOT_ASKED } else { NOT_TOLD };
+    let blind = uses.blind.or_else(|| unknown.then_some(why_unknown));
     let why = listing.missing.iter().map(String::as_str).chain(blind).collect::<Vec<_>>().join("; ");
     // What was not listed may name what seems to be nobody's.
     let complete = listing.missing.is_none();
@@ -231,6 +236,19 @@ mod tests {
         let blind = store(&|_, uses| uses.blind = Some("it may not look into processes"));
         assert_eq!(in_use(&blind), (None, true, None));
         assert_eq!(blind.why.as_deref(), Some("it may not look into processes"));
+    }
+
+    #[test]
+    fn that_it_is_not_asked_of_more_files_what_is_cached_is_said() {
+        let why = |many: usize, asked: usize| {
+            let cached = |number: usize| (number < asked).then_some(0);
+            let entries = (0..many).map(|number| Entry { cached: cached(number), ..entry(number as u64, 1, &[]) });
+            let store = judge(&[listing(Layout::Folder, entries.collect())], &Uses::default(), 1000, AFTER).remove(0);
+            (store.unused.is_some(), store.why)
+        };
+        assert_eq!(why(CACHED, CACHED), (true, None));
+        assert_eq!(why(CACHED, CACHED - 1), (false, Some(NOT_TOLD.into())));
+        assert_eq!(why(CACHED + 1, CACHED), (false, Some(NOT_ASKED.into())));
     }
 
     #[test]

@@ -40,7 +40,7 @@ fn snapshot(place: &Place, depth: usize, name: &Arc<str>, linked: &mut BTreeSet<
         let here = place.join(&item.name);
         match item.kind() {
             kind if kind.is_dir() && depth > 0 => snapshot(&here, depth - 1, name, linked, reading),
-            kind if kind.is_symlink() => {
+            kind if kind.is_symlink() && reading.name() => {
                 let target = here.link().ok().flatten();
                 linked.extend(target.and_then(|target| Some(target.file_name()?.to_owned())));
             }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use collector_core::model_file::store::{Entry, Listing};
+use collector_core::model_file::store::{CACHED, Entry, Listing};
 use collector_core::statistic::model_file::{Layout, Tier};
 use collector_core::text::escape;
 
@@ -21,11 +21,9 @@ use crate::source::passwd::home;
 use crate::source::root::Root;
 use crate::source::untrusted::{Owner, Place};
 
-/// Limit on the files of a store that are listed, and on the folders and links that are read.
+/// Limit on the files of a store that are listed, on what names them, and on the folders that are read.
 const FILES: usize = 20_000;
 const FOLDERS: usize = 4096;
-/// Limit on the files of a store of which it is asked how much is cached.
-const CACHED: usize = 4096;
 
 /// Where Ollama's packages and its script keep models.
 const OLLAMA: [&str; 4] =
@@ -44,15 +42,21 @@ pub struct Candidate {
     pub owner: Owner,
 }
 
-/// The places to look at: those of the configuration first, then the usual ones, of the host and of these users.
-pub fn candidates(root: &Root, configured: &[ModelStore], users: &BTreeSet<u32>) -> Vec<Candidate> {
+/// The places to look at: those of the configuration first, then the usual ones, of the host and of these users. `whose` says of whom a
+/// folder is, as [`of_whom`] does, or that nobody knows.
+pub fn candidates(
+    root: &Root,
+    configured: &[ModelStore],
+    users: &BTreeSet<u32>,
+    whose: &mut dyn FnMut(PathBuf) -> Option<(Place, Owner)>,
+) -> Vec<Candidate> {
     let mut all: Vec<Candidate> = Vec::new();
     for store in configured {
-        let place = of_whom(root.at(&store.path));
-        all.push(Candidate { name: store.name.clone(), layout: store.layout(), owner: place.1, place: place.0 });
+        let Some((place, owner)) = whose(root.at(&store.path)) else { continue };
+        all.push(Candidate { name: store.name.clone(), layout: store.layout(), place, owner });
     }
     for path in OLLAMA {
-        let (place, owner) = of_whom(root.at(path));
+        let Some((place, owner)) = whose(root.at(path)) else { continue };
         all.push(Candidate { name: "ollama".to_owned(), layout: Layout::Ollama, place, owner });
     }
     for uid in users {
@@ -66,8 +70,9 @@ pub fn candidates(root: &Root, configured: &[ModelStore], users: &BTreeSet<u32>)
     all
 }
 
-/// A folder of root's may have what others put there, so no link in it is followed; in one of a user's only the user's files count.
-fn of_whom(path: PathBuf) -> (Place, Owner) {
+/// A folder of root's may have what others put there, so no link in it is followed; in one of a user's only the user's files count. May
+/// block.
+pub fn of_whom(path: PathBuf) -> (Place, Owner) {
     let uid = Place::new(&path, Owner::Root).look().ok().flatten().map_or(0, |seen| seen.uid());
     let owner = if uid == 0 { Owner::Process } else { Owner::User(uid) };
     (Place::new(path, owner), owner)
@@ -79,7 +84,7 @@ pub fn list(host: &Host, candidate: &Candidate) -> Option<(Listing, (u64, u64))>
     let (id, kind) = (seen.id(), cache::kind(seen.fd()).unwrap_or(Kind::Program));
     let path = candidate.place.path();
     let here = Path::new("/").join(path.strip_prefix(host.root.at("/")).unwrap_or(&path));
-    let mut reading = Reading { entries: Vec::new(), missing: Vec::new(), folders: FOLDERS };
+    let mut reading = Reading { entries: Vec::new(), missing: Vec::new(), folders: FOLDERS, names: FILES };
     // Another program answers for it: it may never end.
     if kind == Kind::Program {
         reading.missing.push("its filesystem is a program's (FUSE), and is not read".to_owned());
@@ -94,9 +99,9 @@ pub fn list(host: &Host, candidate: &Candidate) -> Option<(Listing, (u64, u64))>
         }
     }
     let Reading { entries, mut missing, .. } = reading;
-    let asked = entries.into_iter().enumerate().map(|(number, (place, entry))| match number < CACHED {
-        true => Entry { cached: cached(&place, entry.bytes), ..entry },
-        false => entry,
+    let asked = entries.into_iter().enumerate().filter_map(|(number, (place, entry))| match number < CACHED {
+        true => Some(Entry { cached: cached(&place, entry.bytes)?, ..entry }),
+        false => Some(entry),
     });
     let entries: Vec<Entry> = asked.collect();
     missing.dedup();
@@ -115,25 +120,31 @@ pub fn list(host: &Host, candidate: &Candidate) -> Option<(Listing, (u64, u64))>
     Some((listing, id))
 }
 
-/// How much of a file is cached, if the kernel says.
-fn cached(place: &Place, bytes: u64) -> Option<u64> {
-    let file = place.look().ok()??.open().ok()?;
-    Some(cache::of(file).ok()?.cached.min(bytes))
+/// How much of a file is cached, if the kernel says; `None` if the file is not there any more.
+fn cached(place: &Place, bytes: u64) -> Option<Option<u64>> {
+    let seen = match place.look() {
+        Ok(seen) => seen?,
+        Err(_) => return Some(None),
+    };
+    let cached = seen.open().and_then(cache::of).ok();
+    Some(cached.map(|cached| cached.cached.min(bytes)))
 }
 
 /// What is read of a store, and what not.
 struct Reading {
     entries: Vec<(Place, Entry)>,
     missing: Vec<String>,
-    /// How many more folders and links may be read.
+    /// How many more folders may be read.
     folders: usize,
+    /// How many more manifests, digests of them, and links may be read.
+    names: usize,
 }
 
 impl Reading {
     /// What is in a folder; nothing if there is none.
     fn folder(&mut self, place: &Place) -> Vec<crate::source::untrusted::Item> {
         let Some(left) = self.folders.checked_sub(1) else {
-            self.note(format!("more than {FOLDERS} folders and links"));
+            self.note(format!("more than {FOLDERS} folders"));
             return Vec::new();
         };
         self.folders = left;
@@ -150,6 +161,16 @@ impl Reading {
                 Vec::new()
             }
         }
+    }
+
+    /// Whether one more name of a file has room.
+    fn name(&mut self) -> bool {
+        let Some(left) = self.names.checked_sub(1) else {
+            self.note(format!("more than {FILES} manifests, digests and links"));
+            return false;
+        };
+        self.names = left;
+        true
     }
 
     fn note(&mut self, why: String) {

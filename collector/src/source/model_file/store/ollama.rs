@@ -48,12 +48,15 @@ fn manifests(place: &Place, parts: &mut Vec<OsString>, named: &mut Named, readin
         parts.push(item.name.clone());
         match item.kind() {
             kind if kind.is_dir() && parts.len() < 4 => manifests(&here, parts, named, reading),
-            kind if kind.is_file() && parts.len() == 4 => {
+            kind if kind.is_file() && parts.len() == 4 && reading.name() => {
                 let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
                 let found = here.read(LONGEST).ok().flatten().and_then(|json| blobs(&json).ok());
                 match (found, model(&parts)) {
                     (Some(found), Some(model)) => {
                         for digest in found {
+                            if !named.contains_key(&digest) && !reading.name() {
+                                break;
+                            }
                             let (models, written) = named.entry(digest).or_default();
                             *written = (*written).max(item.written());
                             if !models.contains(&model) && models.len() < 16 {

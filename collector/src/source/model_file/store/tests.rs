@@ -18,7 +18,7 @@ fn host(tree: &Tree) -> Host {
 fn listed(tree: &Tree, path: &str, layout: Layout) -> Option<Listing> {
     let kind = layout.label().to_owned();
     let configured = ModelStore { name: "a".into(), path: path.into(), kind };
-    let all = candidates(&Root::new(&tree.0), &[configured], &BTreeSet::new());
+    let all = candidates(&Root::new(&tree.0), &[configured], &BTreeSet::new(), &mut |path| Some(of_whom(path)));
     list(&host(tree), &all[0]).map(|(listing, _)| listing)
 }
 
@@ -133,12 +133,41 @@ fn more_files_than_are_listed_are_told_as_that() {
 }
 
 #[test]
+fn what_names_files_is_bounded_as_files_are() {
+    let tree = Tree::new();
+    tree.write("m/blobs/sha256-x", "x");
+    let digest = |number: usize| format!(r#"{{"digest":"sha256:{number:064x}"}}"#);
+    for manifest in 0..FILES / 1000 + 1 {
+        let layers: Vec<_> = (manifest * 1000..(manifest + 1) * 1000).map(digest).collect();
+        tree.write(&format!("m/manifests/h/n/m/{manifest}"), &format!(r#"{{"layers":[{}]}}"#, layers.join(",")));
+    }
+    let listing = listed(&tree, "/m", Layout::Ollama).unwrap();
+    let missing = Some("more than 20000 manifests, digests and links");
+    assert_eq!((listing.entries.len(), listing.missing.as_deref()), (1, missing));
+    let mut reading = Reading { entries: Vec::new(), missing: Vec::new(), folders: 9, names: 1 };
+    let snapshot = tree.0.join("hub/models--org--name/snapshots/abc");
+    fs::create_dir_all(&snapshot).unwrap();
+    ["a", "b"].iter().for_each(|name| symlink("../../blobs/0", snapshot.join(name)).unwrap());
+    assert!(huggingface::read(&Place::new(tree.0.join("hub"), Owner::Process), &mut reading));
+    assert_eq!(reading.missing, [missing.unwrap()]);
+}
+
+#[test]
+fn a_file_that_is_gone_when_it_is_asked_about_is_left_out() {
+    let tree = Tree::new();
+    tree.write("a", "x");
+    let place = |name: &str| Place::new(&tree.0, Owner::Process).join(name);
+    assert!(cached(&place("a"), 1).is_some_and(|cached| cached.is_some() == cache::supported()));
+    assert_eq!(cached(&place("b"), 1), None);
+}
+
+#[test]
 fn stores_of_users_are_in_their_homes() {
     let tree = Tree::new();
     let uid = fs::metadata("/proc/self").unwrap().uid();
     tree.write("etc/passwd", &format!("ann:x:{uid}:{uid}::/homes/ann:/bin/sh\nbob:x:4711:4711::/homes/bob:/bin/sh\n"));
     tree.write("homes/ann/.ollama/models/blobs/sha256-x", "1");
-    let all = candidates(&Root::new(&tree.0), &[], &BTreeSet::from([uid, 4711, 99]));
+    let all = candidates(&Root::new(&tree.0), &[], &BTreeSet::from([uid, 4711, 99]), &mut |_| None);
     let found: Vec<_> = all.iter().filter_map(|it| list(&host(&tree), it)).map(|(it, _)| it).collect();
     let names: Vec<_> = found.iter().map(|it| (it.name.to_string(), it.entries.len())).collect();
     assert_eq!(names, [(format!("ollama@{uid}"), 1)]);

@@ -1,9 +1,10 @@
 //! [`Work`]: the thread's rounds: which processes are looked at, and stores now and then. Bounds what each user gets, and remembers
 //! when which file was in use.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::io;
+use std::mem;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use collector_core::view::model_file::{PROCESSES, STORES};
 use super::look::{self, Host, Looked, look};
 use super::mount::Mounts;
 use super::process;
-use super::store::{Candidate, candidates, list};
+use super::store::{Candidate, candidates, list, of_whom};
 use crate::clock;
 use crate::config::model_store::ModelStore;
 use crate::config::{Config, ModelFile as Settings};
@@ -37,9 +38,12 @@ const OF_USER: usize = 64;
 const STARTED: usize = 32;
 /// Limit on the files of which it is remembered when they were used.
 const REMEMBERED: usize = 8192;
+/// Stores are not listed sooner than this for a new user, in nanoseconds: anybody can run what looks like a server.
+const SOONEST: u64 = 60_000_000_000;
 
 const NOT_LOOKED: &str = "what processes have mapped and open is not looked at (model_file.inspect)";
 const NOT_ALLOWED: &str = "the agent may not look into all processes that may use files (CAP_SYS_PTRACE)";
+const NOT_ALL: &str = "not all processes, or not all their files, are looked at";
 
 pub struct Work {
     root: Root,
@@ -53,9 +57,12 @@ pub struct Work {
     /// Processes and stores that were reported.
     pids: BTreeSet<u32>,
     stores: BTreeSet<Arc<str>>,
-    /// Whose stores were listed last, and when the next time is.
+    /// Whose stores were listed last, when that was, and when the next time is.
     users: BTreeSet<u32>,
+    listed: u64,
     due: u64,
+    /// How many processes and files, and stores, had no place in the last round: each counts as lost once.
+    beyond: [u64; 2],
     /// There was no process, as of this change of them.
     idle: bool,
     version: u64,
@@ -85,27 +92,33 @@ impl Work {
             pids: BTreeSet::new(),
             stores: BTreeSet::new(),
             users: BTreeSet::new(),
+            listed: 0,
             due: 0,
+            beyond: [0; 2],
             idle: true,
             version: 0,
         }
     }
 
-    /// Looks at everything that is due at `now` (monotonic). Returns how much had no place.
+    /// Looks at everything that is due at `now` (monotonic). Returns how much more had no place than in the last round.
     pub fn round(&mut self, now: u64, emit: &mut dyn FnMut(Reading)) -> u64 {
         let (observed, version) = self.observed.all();
         self.version = version;
         self.idle = observed.is_empty();
         let users = self.users(&observed);
-        let listing = now >= self.due || users != self.users;
+        let new = !users.is_subset(&self.users) && now >= self.listed.saturating_add(SOONEST);
+        let listing = new || now >= self.due;
         let mut lost = 0;
         if !self.idle || !self.pids.is_empty() || listing {
             let host = self.host();
-            lost += self.processes(&host, observed, emit);
+            let beyond = self.processes(&host, observed, emit);
+            lost += beyond.saturating_sub(mem::replace(&mut self.beyond[0], beyond));
             if listing {
                 self.users = users;
-                lost += self.list(&host, emit);
-                self.due = clock::monotonic_ns().saturating_add(self.settings.store_interval.as_nanos() as u64);
+                let beyond = self.list(&host, emit);
+                lost += beyond.saturating_sub(mem::replace(&mut self.beyond[1], beyond));
+                self.listed = clock::monotonic_ns();
+                self.due = self.listed.saturating_add(self.settings.store_interval.as_nanos() as u64);
             }
         }
         lost
@@ -132,29 +145,41 @@ impl Work {
 
     /// The users whose homes may have stores: root, and whoever runs one of these.
     fn users(&self, observed: &[observed::Process]) -> BTreeSet<u32> {
-        let all = observed.iter().filter_map(|process| self.uid(process.pid).ok());
-        all.chain([0]).take(STORES / 2).collect()
+        let mut users = BTreeSet::from([0]);
+        for process in observed {
+            if users.len() >= STORES / 2 {
+                break;
+            }
+            users.extend(self.uid(process.pid).ok());
+        }
+        users
     }
 
+    /// Model servers first, then what they started, then others. Returns how many processes and files had no place.
     fn processes(&mut self, host: &Host, observed: Vec<observed::Process>, emit: &mut dyn FnMut(Reading)) -> u64 {
-        let (mut lost, mut blind) = (0, false);
+        let (mut lost, mut blind, mut partial) = (0, false, false);
         let mut of_user: BTreeMap<u32, usize> = BTreeMap::new();
         let mut done = BTreeSet::new();
         self.uses.now.clear();
         self.uses.models = observed.iter().flat_map(|process| process.models.iter().cloned()).collect();
-        let mut left: Vec<(observed::Process, usize)> =
-            observed.into_iter().map(|process| (process, STARTED)).rev().collect();
-        while let Some((process, room)) = left.pop() {
+        let (mut left, mut holders): (VecDeque<_>, VecDeque<_>) =
+            observed.into_iter().partition(|process| process.server.is_some());
+        // What a router started may be a server of its own.
+        let own: BTreeSet<u32> = left.iter().map(|process| process.pid).collect();
+        let mut rooms: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+        while let Some(process) = left.pop_front().or_else(|| holders.pop_front()) {
             let observed::Process { pid, cgroup, server, .. } = process;
+            if done.contains(&pid) {
+                continue;
+            }
             let Ok(uid) = self.uid(pid) else { continue };
             let count = of_user.entry(uid).or_default();
             if done.len() >= PROCESSES || (uid != 0 && *count >= OF_USER) {
                 lost += 1;
+                partial = true;
                 continue;
             }
-            if !done.insert(pid) {
-                continue;
-            }
+            done.insert(pid);
             *count += 1;
             let path = self.path(pid);
             let cgroup = cgroup.or_else(|| self.memory.cgroup_at(path.as_deref()?));
@@ -169,30 +194,47 @@ impl Work {
                 Err(error) => Looked { blind: Some(error.to_string()), ..Looked::default() },
             };
             blind |= looked.blind.is_some();
+            partial |= looked.partial;
             lost += looked.more;
-            if server.is_some() {
+            if let Some(server) = server {
                 // Those do the work, in some servers.
-                let room = room.saturating_sub(1);
-                let started = looked.children.iter().take(room);
-                let started = started.map(|pid| observed::Process {
+                let room = rooms.entry(server.clone()).or_insert(STARTED);
+                let started = looked.children.iter().filter(|pid| !own.contains(pid)).take(*room);
+                let before = left.len();
+                left.extend(started.map(|pid| observed::Process {
                     pid: *pid,
                     cgroup: None,
-                    server: server.clone(),
+                    server: Some(server.clone()),
                     models: Vec::new(),
-                });
-                left.extend(started.map(|process| (process, room / 2)));
+                }));
+                *room -= left.len() - before;
             }
             self.tell(subject, looked, emit);
         }
-        for pid in std::mem::replace(&mut self.pids, done.clone()).difference(&done) {
+        for pid in mem::replace(&mut self.pids, done.clone()).difference(&done) {
             emit(Reading::Gone { pid: *pid });
         }
-        self.uses.blind = match (self.inspect, blind) {
-            (false, _) => Some(NOT_LOOKED),
-            (true, true) => Some(NOT_ALLOWED),
-            (true, false) => None,
+        self.uses.blind = match (self.inspect, blind, partial) {
+            (false, ..) => Some(NOT_LOOKED),
+            (true, true, _) => Some(NOT_ALLOWED),
+            (true, false, true) => Some(NOT_ALL),
+            (true, false, false) => None,
         };
+        self.forget();
         lost
+    }
+
+    /// Forgets the oldest of too many uses.
+    fn forget(&mut self) {
+        let seen = &mut self.uses.seen;
+        let excess = seen.len().saturating_sub(REMEMBERED);
+        if excess > 0 {
+            let mut all: Vec<_> = seen.iter().map(|(id, time)| (*time, *id)).collect();
+            all.sort_unstable();
+            for (_, id) in &all[..excess] {
+                seen.remove(id);
+            }
+        }
     }
 
     fn look(&mut self, host: &Host, subject: &Subject) -> io::Result<Looked> {
@@ -203,14 +245,8 @@ impl Work {
 
     fn tell(&mut self, subject: Subject, looked: Looked, emit: &mut dyn FnMut(Reading)) {
         let time = clock::unix_ns();
-        for file in &looked.files {
-            self.uses.seen.insert(file.id, time);
-            self.uses.now.insert(file.id);
-        }
-        while self.uses.seen.len() > REMEMBERED {
-            let oldest = self.uses.seen.iter().min_by_key(|(_, time)| **time).map(|(id, _)| *id);
-            oldest.map(|id| self.uses.seen.remove(&id));
-        }
+        self.uses.seen.extend(looked.ids.iter().map(|id| (*id, time)));
+        self.uses.now.extend(&looked.ids);
         let why = looked.blind.map(|why| escape(why.as_bytes()).into());
         emit(Reading::Used(Arc::new(Process {
             pid: subject.pid,
@@ -233,7 +269,7 @@ impl Work {
     fn list(&mut self, host: &Host, emit: &mut dyn FnMut(Reading)) -> u64 {
         let (mut listings, mut lost) = (Vec::<Listing>::new(), 0);
         let (mut ids, mut names) = (BTreeSet::new(), BTreeSet::new());
-        for candidate in candidates(&self.root, &self.configured, &self.users) {
+        for candidate in self.candidates() {
             let Some((mut listing, id)) = self.listed(host, &candidate) else { continue };
             // The home of Ollama's own user is where its package keeps models.
             if !ids.insert(id) {
@@ -254,10 +290,20 @@ impl Work {
         for store in judge(&listings, &self.uses, clock::unix_ns(), unused_after) {
             emit(Reading::Store(Arc::new(store)));
         }
-        for name in std::mem::replace(&mut self.stores, names.clone()).difference(&names) {
+        for name in mem::replace(&mut self.stores, names.clone()).difference(&names) {
             emit(Reading::StoreGone { name: name.clone() });
         }
         lost
+    }
+
+    /// Without those of which it cannot even be said of whom they are.
+    fn candidates(&mut self) -> Vec<Candidate> {
+        let patience = &mut self.patience;
+        candidates(&self.root, &self.configured, &self.users, &mut |path| {
+            let what = format!("the store of models {}", path.display());
+            let whose = patience.call(Owner::Process, &what, move || of_whom(path));
+            whose.inspect_err(|error| tracing::debug!("not listed: {error}")).ok()
+        })
     }
 
     /// A store that does not answer is gone until it does.
@@ -272,84 +318,17 @@ impl Work {
     }
 }
 
-/// The stores that there are, for people.
+/// The stores that are configured, wherever they are, and the usual ones that there are, for people.
 pub fn stores(root: &Root, config: &Config) -> Vec<String> {
-    let configured: Vec<ModelStore> = config.model_store.iter().map(|entry| entry.value.clone()).collect();
-    let all = candidates(root, &configured, &BTreeSet::from([0]));
+    let all = candidates(root, &[], &BTreeSet::from([0]), &mut |path| Some(of_whom(path)));
     let there = all.into_iter().filter(|it| it.place.look().ok().flatten().is_some_and(|seen| seen.kind().is_dir()));
     let shown = |path: &Path| escape(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())).into_owned();
-    there.map(|it| format!("store {} at {}", it.name, shown(&it.place.path()))).collect()
+    let there = there.map(|it| format!("store {} at {}", it.name, shown(&it.place.path())));
+    // It may be on a server that does not answer, so it is not looked at here.
+    let configured = config.model_store.iter().map(|entry| &entry.value);
+    let configured = configured.map(|it| format!("store {} at {} (configured)", it.name, shown(&it.path)));
+    configured.chain(there).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use collector_core::statistic::model_file::{How, Layout};
-
-    use super::*;
-
-    struct Folder(PathBuf);
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    fn work(store: &Path, observed: &Arc<Observed>) -> Work {
-        let memory = Hierarchy { id: 0, root: "/sys/fs/cgroup".into(), prefix: String::new() };
-        let mut config = Config::default();
-        config.model_file.inspect = true;
-        config.model_file.store_interval = Duration::ZERO;
-        config.model_file.unused_after = Duration::ZERO;
-        let mut work = Work::new(&Root::default(), &memory, &config, observed, 0);
-        work.configured =
-            vec![ModelStore { name: "mine".into(), path: store.into(), kind: Layout::Folder.label().into() }];
-        work
-    }
-
-    /// Of one round, by pid: name and use of each file, and whether it is told that nothing was missed.
-    /// The processes that were told, those that are gone, and of each store its bytes and what is unused.
-    type Told = (Vec<Process>, Vec<u32>, Vec<(u64, Option<u64>)>);
-
-    fn round(work: &mut Work) -> Told {
-        let (mut used, mut gone, mut stores) = (Vec::new(), Vec::new(), Vec::new());
-        work.round(clock::monotonic_ns(), &mut |reading| match reading {
-            Reading::Used(process) => used.push(Process::clone(&process)),
-            Reading::Gone { pid } => gone.push(pid),
-            Reading::Store(store) if &*store.name == "mine" => {
-                stores.push((store.files, store.unused.map(|unused| unused.files)));
-            }
-            _ => {}
-        });
-        (used, gone, stores)
-    }
-
-    #[test]
-    fn a_process_is_told_of_while_it_is_there_and_its_files_are_in_use() {
-        let folder = Folder(std::env::temp_dir().join(format!("headroom-round-{}", std::process::id())));
-        fs::create_dir_all(&folder.0).unwrap();
-        let path = folder.0.join("round.gguf");
-        fs::write(&path, vec![7; 5000]).unwrap();
-        let open = fs::File::open(&path).unwrap();
-        let observed = Arc::new(Observed::default());
-        let mut work = work(&folder.0, &observed);
-        let pid = std::process::id();
-        let (used, gone, stores) = round(&mut work);
-        assert_eq!((used.len(), gone.len(), stores.len()), (0, 0, 1));
-        let server = Some(Arc::from("test:1"));
-        observed.servers(vec![observed::Process { pid, cgroup: None, server: server.clone(), models: Vec::new() }]);
-        let (used, _, stores) = round(&mut work);
-        let process = used.iter().find(|process| process.pid == pid).unwrap();
-        assert_eq!((&process.server, process.why.as_deref()), (&server, None));
-        // Other tests of this process may have files open, too.
-        let file = process.files.iter().find(|file| &*file.name == "round.gguf").unwrap();
-        assert_eq!((file.how, file.bytes), (How::Open, 5000));
-        assert_eq!(stores[0].0, 1);
-        assert!(stores[0].1.is_none_or(|unused| unused == 0), "{stores:?}");
-        drop(open);
-        observed.servers(Vec::new());
-        let (used, gone, _) = round(&mut work);
-        assert_eq!(used.len(), 0);
-        assert!(gone.contains(&pid));
-    }
-}
+mod tests;
