@@ -76,8 +76,9 @@ fn a_server_falls_asleep_while_it_is_observed_and_is_not_woken() {
     let flags = ["-c", "1024", "-np", "1", "-t", "1", "--cache-ram", "0", "--metrics", "--load-mode", "none"];
     let server = Llama::start(&cgroup, &model, &[&flags[..], &["--sleep-idle-seconds", "2"]].concat());
     let name = format!("llama_cpp:{}", server.port());
-    server.complete("abc", 3);
     until("it is found", || !states(&agent, &name).is_empty());
+    // Until it was found, it may have fallen asleep already.
+    server.complete("abc", 3);
     stays_asleep(&agent, &name, &server.address, server.pid(), 15, Duration::ZERO);
     // It still wakes for whoever wants something of it.
     server.complete("abc", 3);
@@ -152,8 +153,8 @@ fn the_program_is_neither_woken_nor_made_to_load() {
     let flags = ["-m", model.to_str().unwrap(), "-c", "1024", "-np", "1", "--cache-ram", "0", "--no-mmap"];
     let server = Program::start(&program, &cgroup, &[&flags[..], &["--sleep-idle-seconds", "6"]].concat());
     let name = format!("llama_cpp:{}", server.port());
-    complete(&server.address, "abc", 3);
     until("it is found", || !states(&agent, &name).is_empty());
+    complete(&server.address, "abc", 3);
     stays_asleep(&agent, &name, &server.address, server.child.id(), 0, OBSERVED);
     drop(server);
 

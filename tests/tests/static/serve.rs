@@ -13,13 +13,14 @@ use collector_core::statistic::model::Statistic::{
     RequestsRunning, RequestsWaiting, Slots, WeightBytes,
 };
 use collector_core::statistic::model::{Answer, Kind, Stage, State, Statistic};
+use collector_tests::agent::PATIENCE;
 use collector_tests::scratch::scratch;
 use collector_tests::serve::{Manner, Numbers, Process as Standing, Server};
 
 /// `GET`: status and body; an error if there is no whole answer.
-fn get(address: SocketAddr, path: &str) -> Result<(u16, Vec<u8>), String> {
+fn get(address: SocketAddr, path: &str, patience: Duration) -> Result<(u16, Vec<u8>), String> {
     let mut stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
-    stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    stream.set_read_timeout(Some(patience)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
@@ -43,9 +44,13 @@ fn get(address: SocketAddr, path: &str) -> Result<(u16, Vec<u8>), String> {
 
 /// One round.
 fn ask(asker: &mut Asker, address: SocketAddr, second: u64) -> Answer {
+    ask_within(PATIENCE, asker, address, second)
+}
+
+fn ask_within(patience: Duration, asker: &mut Asker, address: SocketAddr, second: u64) -> Answer {
     asker.begin(second * 1_000_000_000);
     while let Some(path) = asker.next() {
-        match get(address, path) {
+        match get(address, path, patience) {
             Ok((status, body)) => asker.got(status, &body),
             Err(why) => asker.failed(&why),
         }
@@ -172,7 +177,9 @@ fn who_misbehaves_is_told_apart_from_who_has_nothing_to_tell() {
         (Manner::Well, State::Up),
     ] {
         server.manner(manner.clone());
-        let answer = ask(&mut asker, server.address, 0);
+        // Nothing else is slow by design.
+        let patience = if manner == Manner::Hang { Duration::from_secs(1) } else { PATIENCE };
+        let answer = ask_within(patience, &mut asker, server.address, 0);
         assert_eq!((answer.state, answer.why.is_some()), (state, state != State::Up), "{manner:?}: {answer:?}");
     }
     for manner in [Manner::NotNumbers, Manner::Negative] {
@@ -195,7 +202,7 @@ fn who_sleeps_is_not_woken() {
     }
     assert_eq!((server.numbers().woken, server.numbers().asleep), (0, true));
     // It can: the stand-in wakes as the real one does.
-    get(server.address, "/slots").unwrap();
+    get(server.address, "/slots", PATIENCE).unwrap();
     assert_eq!(server.numbers().woken, 1);
 }
 
