@@ -49,7 +49,8 @@ impl Allowed {
             devices: config.gpu.enabled != "off",
             transfer: config.transfer.enabled,
             // Without this there is nothing to see for which Landlock must be left out.
-            inspect: config.transfer.enabled || (config.model_file.inspects() && privilege::has(Capability::CAP_SYS_PTRACE)),
+            inspect: config.transfer.enabled
+                || (config.model_file.inspects() && privilege::has(Capability::CAP_SYS_PTRACE)),
         }
     }
 }
