@@ -11,7 +11,7 @@ use collector_tests::serve::Server;
 use serde_json::Value;
 
 const CONFIG: &str = "tick = \"100ms\"\nkernel.disable = [\"fault\", \"block\"]\n[models]\ninterval = \"200ms\"\n\
-    [latency]\nwindow = \"500ms\"\nlearn = 3\nrequests = 5\n";
+    [latency]\nwindow = \"2s\"\nlearn = 3\nrequests = 5\n";
 
 fn json(agent: &Agent, path: &str) -> Value {
     serde_json::from_str(&body(&agent.address, path, "")).unwrap()

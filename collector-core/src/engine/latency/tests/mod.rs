@@ -246,8 +246,9 @@ fn what_is_kept_is_bounded() {
 fn a_server_with_new_names_each_time_leaves_room_for_others() {
     let mut world = World::new(11);
     let other = Server { name: "other:1".into(), ..(*world.made.server).clone() };
+    // Within less time than any of them has to be silent.
     for number in 0..600 {
-        let mut reading = world.made.serve(SECOND, usual(60.0));
+        let mut reading = world.made.serve(SECOND / 4, usual(60.0));
         reading.answer.iter_mut().for_each(|it| it.models[0].name = format!("m{number}").into());
         world.hear(&reading);
     }
