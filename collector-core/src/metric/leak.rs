@@ -10,7 +10,7 @@ use crate::view::leak::Told;
 const LABELS: &[&str] = &workload_and("kind");
 
 pub const PACE: Metric = Metric {
-    read: |view, emit| each(view, emit, |told| Some(told.leak.line.slope / 3600.0)),
+    read: |view, emit| each(view, emit, |told| Some(told.line.slope / 3600.0)),
     ..gauge(
         "headroom_leak_bytes_per_second",
         "Growth of what the workload holds at least, where that is a leak: it rose steadily for an hour or more, by 5 % of the limit an hour at \

@@ -185,7 +185,7 @@ pub struct Stored {
 pub enum Reading {
     /// All model files that a process uses now.
     Used(Arc<Process>),
-    /// A process that was told of is gone, or uses none any more.
+    /// A process that was reported before has ended, or uses no model file any more.
     Gone {
         pid: u32,
     },

@@ -10,9 +10,8 @@ pub enum Exhaustion {
     Within {
         /// By the line.
         seconds: f64,
-        /// The earliest and the latest that the line's interval allows, nine times in ten; the latest is absent if it may never be.
+        /// The earliest that the line's interval allows: one time in twenty it is sooner.
         earliest: f64,
-        latest: Option<f64>,
     },
     /// It does not grow.
     Never,
@@ -26,9 +25,7 @@ pub fn exhaustion(line: &Line, level: f64, limit: f64) -> Exhaustion {
     }
     let seconds = |slope: f64| (slope > 0.0).then(|| left / slope * 3600.0);
     match (seconds(line.slope), seconds(line.between[1])) {
-        (Some(middle), Some(earliest)) => {
-            Exhaustion::Within { seconds: middle, earliest, latest: seconds(line.between[0]) }
-        }
+        (Some(seconds), Some(earliest)) => Exhaustion::Within { seconds, earliest },
         _ => Exhaustion::Never,
     }
 }
@@ -39,11 +36,10 @@ mod tests {
 
     #[test]
     fn the_interval_of_the_line_is_that_of_the_time() {
-        let line = |slope, between| Line { slope, between, origin: 0.0, explains: 1.0 };
-        let within = |seconds, earliest, latest| Exhaustion::Within { seconds, earliest, latest };
+        let line = |slope, between| Line { slope, between, explains: 1.0 };
         let at = |line: Line| exhaustion(&line, 80.0, 100.0);
-        assert_eq!(at(line(10.0, [5.0, 20.0])), within(7200.0, 3600.0, Some(14400.0)));
-        assert_eq!(at(line(10.0, [-1.0, 20.0])), within(7200.0, 3600.0, None));
+        let within = Exhaustion::Within { seconds: 7200.0, earliest: 3600.0 };
+        assert_eq!((at(line(10.0, [5.0, 20.0])), at(line(10.0, [-1.0, 20.0]))), (within, within));
         assert_eq!(at(line(0.0, [-1.0, 1.0])), Exhaustion::Never);
         assert_eq!(at(line(-3.0, [-5.0, -1.0])), Exhaustion::Never);
         assert_eq!(exhaustion(&line(1.0, [1.0, 1.0]), 100.0, 100.0), Exhaustion::Now);

@@ -1,16 +1,10 @@
-//! Trends: what a number does over hours, and when it would reach its limit. Pure functions over points of the history; knows neither
-//! where they come from nor what follows from them.
-//!
-//! A trend is told only where the points show it. What is not shown is [`Shape::NotEnoughData`], with what is missing, or
-//! [`Shape::Irregular`].
+//! Trends: whether memory leaks, and when it reaches its limit. Pure functions over what was held in windows; knows neither where these
+//! come from nor what follows from a leak.
 
 mod exhaustion;
-pub mod fit;
-pub mod series;
-mod shape;
-#[cfg(test)]
-mod tests;
+mod fit;
+mod leak;
 
 pub use exhaustion::{Exhaustion, exhaustion};
-pub use series::{Point, WINDOW_NS, Window};
-pub use shape::{LEAST, Leak, Missing, Number, SPAN, Shape, WARM_NS, is_work, judge, leak};
+pub use fit::Line;
+pub use leak::{SPAN, WARM_NS, WINDOW_NS, Window, leak};

@@ -3,15 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
-use crate::trend::{Exhaustion, Leak};
+use crate::trend::{Exhaustion, Line};
 
 /// Kinds of memory that nobody but the program can give back. Page cache is none: the kernel drops it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = LeakKind)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Heap and stacks.
     Anon,
@@ -40,10 +35,9 @@ pub struct Leaks(pub BTreeMap<Arc<str>, [Option<Told>; Kind::ALL.len()]>);
 /// A leak.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Told {
-    pub leak: Leak,
-    /// What it is judged against, in bytes: the workload's limit, or all that there is.
-    pub limit: f64,
-    /// When the limit is reached, from [`Told::time`] on.
+    /// Through the lows of what it holds, in bytes an hour.
+    pub line: Line,
+    /// When memory is exhausted, from [`Told::time`] on.
     pub exhaustion: Exhaustion,
     /// When it was judged, in nanoseconds since the Unix epoch.
     pub time: u64,

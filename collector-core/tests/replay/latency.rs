@@ -183,7 +183,7 @@ fn a_server_without_room_for_its_kv_cache_is_one_incident_with_that_cause() {
     assert_eq!(worst.timed, Timed::FirstToken);
     assert!((2.0..4.5).contains(&worst.ratio()), "{worst:?}");
     assert!(!slowdown.measures.iter().any(|it| it.timed == Timed::BetweenTokens), "{slowdown:?}");
-    // It began within the last window before it was told of.
+    // It began in the window before the report.
     let began_at = world.second - 6 * 60;
     assert!((slowdown.since / SECOND).abs_diff(began_at) <= 65, "{} {began_at}", slowdown.since / SECOND);
     assert!(world.alerts.contains(&("ModelSlow".to_owned(), Alert::Firing)), "{:?}", world.alerts);

@@ -1,6 +1,8 @@
 //! Finds memory that leaks: reads what each workload holds once in ten seconds, and judges it at the end of each window. Does not know
 //! what follows.
 
+#[cfg(test)]
+mod hours;
 mod track;
 
 use std::collections::BTreeMap;
@@ -102,8 +104,8 @@ impl Leaks {
         let since = workload.recent.born;
         let track = track.get_or_insert_with(|| Box::new(Track::new(since.unwrap_or(time), since.is_some())));
         let judged = track.read(time, held, scale, workload.statistics.get(Of::CpuUsage));
-        let leak = track.leak.filter(|_| judged)?;
-        Some(Told { leak, limit: scale, exhaustion: exhaustion(&leak.line, scale - left, scale), time })
+        let line = track.leak.filter(|_| judged)?;
+        Some(Told { line, exhaustion: exhaustion(&line, scale - left, scale), time })
     }
 }
 
@@ -237,7 +239,7 @@ mod tests {
         assert_eq!(run(&mut engine, 0.3, |_| 2.0, |_| 0.0), ["WorkloadMemoryLeak"], "resolved");
         assert_eq!(series(&engine, &PACE), []);
         // What holds it started again.
-        let mut engine = super::tests::engine();
+        let mut engine = super::super::test::engine();
         run(&mut engine, 2.6, |_| 2.0, |hour| 1.0 + hour);
         run(&mut engine, 0.1, |_| 2.0, |_| 0.5);
         assert_eq!(series(&engine, &PACE), []);

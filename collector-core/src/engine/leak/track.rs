@@ -2,26 +2,26 @@
 
 use std::collections::VecDeque;
 
-use crate::trend::{self, Leak, SPAN, WARM_NS, WINDOW_NS, Window};
+use crate::trend::{self, Line, SPAN, WARM_NS, WINDOW_NS, Window};
 
 /// A fall to half, by this share of the scale, is a new start of what held it.
 const FALL: f64 = 0.1;
-/// So many readings a window are the least that say something: half of those at the longest tick, a minute.
+/// A window with fewer readings is left out: half of those at the longest tick, a minute.
 const LEAST: u32 = (WINDOW_NS / 60_000_000_000 / 2) as u32;
-/// After so many windows that show no leak there is none any more.
+/// A leak is over after so many windows that show none.
 const CALM: u8 = 2;
 
 #[derive(Clone, Debug)]
 pub struct Track {
-    /// Complete ones, and the work done in each, if it is known.
-    windows: VecDeque<(Window, Option<f64>)>,
+    /// Complete ones, the last [`SPAN`].
+    windows: VecDeque<Window>,
     open: Option<Open>,
     last: f64,
-    /// What was held at least before these windows.
+    /// The highest low of all windows before these.
     held: Option<f64>,
-    /// What is before says nothing, in nanoseconds since the Unix epoch.
+    /// Readings before this time are left out, in nanoseconds since the Unix epoch.
     from: u64,
-    pub leak: Option<Leak>,
+    pub leak: Option<Line>,
     calm: u8,
     /// When it was read last, in nanoseconds since the Unix epoch.
     pub time: u64,
@@ -29,9 +29,10 @@ pub struct Track {
 
 #[derive(Clone, Copy, Debug)]
 struct Open {
-    window: Window,
+    /// When it began, in nanoseconds since the Unix epoch.
+    time: u64,
+    low: f64,
     count: u32,
-    sum: f64,
     /// The counter of work at its begin.
     work: Option<u64>,
 }
@@ -46,7 +47,7 @@ impl Track {
     /// A reading: how much is held, of how much, and a counter of the work done, if it is known. Returns whether it judged.
     pub fn read(&mut self, time: u64, value: f64, scale: f64, work: Option<u64>) -> bool {
         let fell = self.last - value >= FALL * scale && value < self.last / 2.0;
-        let back = self.open.is_some_and(|open| time < open.window.time);
+        let back = self.open.is_some_and(|open| time < open.time);
         if fell || back {
             *self = Track::new(time, fell);
         }
@@ -55,16 +56,10 @@ impl Track {
         if time < self.from {
             return false;
         }
-        let over = self.open.filter(|open| time - open.window.time >= WINDOW_NS);
+        let over = self.open.filter(|open| time - open.time >= WINDOW_NS);
         let judged = over.is_some_and(|open| self.close(open, scale, work));
-        let open = self.open.get_or_insert(Open {
-            window: Window { time, low: value, mean: value, high: value },
-            count: 0,
-            sum: 0.0,
-            work,
-        });
-        (open.count, open.sum) = (open.count + 1, open.sum + value);
-        (open.window.low, open.window.high) = (open.window.low.min(value), open.window.high.max(value));
+        let open = self.open.get_or_insert(Open { time, low: value, count: 0, work });
+        (open.count, open.low) = (open.count + 1, open.low.min(value));
         judged
     }
 
@@ -73,21 +68,13 @@ impl Track {
         if open.count < LEAST {
             return false;
         }
-        let done = open.work.zip(work).and_then(|(before, now)| now.checked_sub(before)).map(|done| done as f64);
-        let window = Window { mean: open.sum / f64::from(open.count), ..open.window };
+        let work = open.work.zip(work).and_then(|(before, now)| now.checked_sub(before)).map(|work| work as f64);
         if self.windows.len() == SPAN {
-            let old = self.windows.pop_front().map(|(window, _)| window.low);
+            let old = self.windows.pop_front().map(|window| window.low);
             self.held = [self.held, old].into_iter().flatten().reduce(f64::max);
         }
-        self.windows.push_back((window, done));
-        let span = self.windows.make_contiguous();
-        let mut windows = [window; SPAN];
-        windows.iter_mut().zip(&*span).for_each(|(to, (window, _))| *to = *window);
-        let found = trend::leak(self.held, &windows[..span.len()], scale).filter(|_| {
-            let pairs: Vec<(f64, f64)> =
-                span.iter().filter_map(|(window, work)| Some(((*work)?, window.low))).collect();
-            !trend::is_work(&pairs)
-        });
+        self.windows.push_back(Window { time: open.time, low: open.low, work });
+        let found = trend::leak(self.held, self.windows.make_contiguous(), scale);
         self.calm = if found.is_some() { 0 } else { self.calm.saturating_add(1) };
         if found.is_some() || self.calm >= CALM {
             self.leak = found;
@@ -119,7 +106,7 @@ mod tests {
     #[test]
     fn what_rises_though_the_work_does_not_is_a_leak_until_it_stops() {
         let leak = track(2.5, |_| 100.0, |hour| 300.0 + 60.0 * hour).leak.unwrap();
-        assert!((leak.line.slope - 60.0).abs() < 1.0, "{leak:?}");
+        assert!((leak.slope - 60.0).abs() < 1.0, "{leak:?}");
         assert_eq!(track(2.5, |hour| 100.0 + 100.0 * hour, |hour| 300.0 + 60.0 * hour).leak, None, "so does the work");
         assert_eq!(track(1.4, |_| 100.0, |hour| 300.0 + 60.0 * hour).leak, None, "too early");
         assert_eq!(track(5.0, |_| 100.0, |hour| 300.0 + 60.0 * hour.min(2.5)).leak, None, "it stopped");

@@ -58,7 +58,7 @@ impl Minute {
         kept.push_back(Arc::new(Point { time, values: values.clone(), latency: latency.clone() }));
     }
 
-    /// Growth of a counter in the minute; `None` unless it was told at both ends.
+    /// Growth of a counter in the minute; `None` unless the first and the last reading have it.
     pub fn growth(&self, counter: Statistic) -> Option<u64> {
         let (first, last) = self.ends()?;
         last.values.get(counter)?.checked_sub(first.values.get(counter)?)

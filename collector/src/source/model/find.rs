@@ -148,7 +148,7 @@ impl Finder {
     }
 }
 
-/// Reads the cgroup of a process, and whose it is by that: what is below a user's cgroups is the user's, whatever number it runs as.
+/// Reads the cgroup of a process, and who owns it: what runs below a user's cgroup belongs to that user, whichever uid it has.
 fn settle(proc: &Path, memory: &Hierarchy, pid: u32, candidate: &mut Candidate, grants: &Mutex<Grants>) {
     let text = process::cgroups(proc, pid);
     let path = path_in(&text, memory.id).unwrap_or_default();

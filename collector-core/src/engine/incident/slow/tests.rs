@@ -1,4 +1,4 @@
-//! A vLLM that answers as usual for half an hour and then more slowly, for a reason: what is told of it.
+//! A vLLM server answers as usual for half an hour, then more slowly for a known reason: the incident must name that reason.
 
 use std::sync::Arc;
 
