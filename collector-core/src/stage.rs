@@ -175,7 +175,7 @@ impl Stage {
             ),
             Stage::ModelFile => (
                 "model_file",
-                "A process beyond the 256 (of one user 64) whose model files are told, a file beyond the 16 of a process, or a store beyond the 64.",
+                "A process beyond the 256 (of one user 64) whose model files are read, a file beyond the 16 of a process, or a store beyond the 64.",
                 "Leave out stores that do not matter, or set `model_file.enabled = false`.",
             ),
             Stage::Name => (

@@ -20,9 +20,7 @@ fn warning(path: &Path) -> String {
 fn secret_files(effective: &Effective, access: &Access) -> Vec<PathBuf> {
     let sinks = &effective.config.sink;
     let sinks = || sinks.webhook.iter().chain(&sinks.alertmanager).map(|entry| &entry.value);
-    let mut servers = effective.config.model_server.iter().map(|entry| &entry.value);
-    let has_secret = sinks().any(|sink| !sink.secret.is_empty() || sink.url.is_secret())
-        || servers.any(|server| server.url.is_secret());
+    let has_secret = sinks().any(|sink| !sink.secret.is_empty() || sink.url.is_secret());
     let mut paths: Vec<PathBuf> = effective.file.clone().into_iter().filter(|_| has_secret).collect();
     paths.extend(sinks().filter_map(|sink| sink.secret_file.clone()));
     paths.extend(access.secret_files());

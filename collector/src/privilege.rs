@@ -38,7 +38,7 @@ pub struct Needs {
 const LOCK_MODE: u32 = 0o600;
 
 /// Optional capabilities, each with what is lost without it.
-const OPTIONAL: [(Capability, &str); 4] = [
+const OPTIONAL: [(Capability, &str); 5] = [
     (
         Capability::CAP_DAC_READ_SEARCH,
         "files that only root may read cannot be read: containers and pods may lack names, and filesystems below such \
@@ -46,8 +46,12 @@ const OPTIONAL: [(Capability, &str); 4] = [
     ),
     (
         Capability::CAP_SYS_PTRACE,
-        "other users' processes cannot be inspected: where transfers are watched, their transfers are not seen, and how full \
-         /dev/shm is in containers that the host's mounts do not show is estimated",
+        "other users' processes cannot be inspected: where transfers are watched, their transfers are not seen; with \
+         model_file.inspect, the files that they have mapped and open are not known; and how full /dev/shm is in containers that the host's mounts do not show is estimated",
+    ),
+    (
+        Capability::CAP_FOWNER,
+        "with model_file.inspect, how much of other users' model files is cached is not known on Linux 6.14 and newer",
     ),
     (
         Capability::CAP_SYS_RESOURCE,

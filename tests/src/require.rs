@@ -61,3 +61,10 @@ macro_rules! applies {
         }
     };
 }
+
+/// The kernel's version: its first two numbers.
+pub fn kernel() -> (u32, u32) {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}

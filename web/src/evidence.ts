@@ -21,11 +21,8 @@ export interface Evidence {
 }
 
 export interface SlowEvidence {
-  usual_seconds?: number;
   facts?: Record<string, SlowFact>;
   neighbours?: SlowNeighbour[];
-  clock_reasons?: string[];
-  xids?: number[];
 }
 
 export interface SlowFact {

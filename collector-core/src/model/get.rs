@@ -1,5 +1,5 @@
-//! Everything that a model server is ever asked: each is a GET, and none makes it load, wake or work. What is not in this list cannot be
-//! asked.
+//! Everything that a model server is ever asked: each is a GET. Two of them would wake llama-server or keep it awake: `rest.rs` says when
+//! these are left out. What is not in this list cannot be asked.
 
 /// A GET.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

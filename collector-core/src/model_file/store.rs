@@ -12,8 +12,8 @@ pub const CACHED: usize = 4096;
 /// At most this many models of a file are told.
 const MODELS: usize = 3;
 /// Why it is not known who uses a file.
-const NOT_TOLD: &str = "who uses a file is not known: the kernel does not tell what is cached";
-const NOT_ASKED: &str = "who uses a file is not known: of more than 4096 files it is not asked what is cached";
+const NOT_TOLD: &str = "unused files are not known: the kernel does not show what is cached";
+const NOT_ASKED: &str = "unused files are not known: the store has more than 4096 files";
 
 /// What stands in a store.
 #[derive(Clone, Debug)]

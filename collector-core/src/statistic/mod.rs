@@ -243,6 +243,7 @@ mod tests {
         check::<super::gpu::Statistic>();
         check::<super::network::Statistic>();
         check::<super::model::Statistic>();
+        check::<super::contention::Statistic>();
         assert_eq!(Of::ALL.len(), COUNT);
         assert_eq!(Of::find("memory"), None);
     }

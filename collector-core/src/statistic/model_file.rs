@@ -83,18 +83,12 @@ pub struct Process {
     /// At most [`FILES`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<File>,
-    /// Bytes of all files that are mapped into it and in memory (RssFile).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resident: Option<u64>,
     /// Its page faults that needed IO since it started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faults: Option<u64>,
     /// Bytes of all files that its cgroup read again since it was made (`workingset_refault_file`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refaulted: Option<u64>,
-    /// What could not be seen, for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub why: Option<Arc<str>>,
 }
 
 /// How a store names its files.

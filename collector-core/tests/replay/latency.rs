@@ -1,5 +1,6 @@
 //! A vLLM server from its expositions alone, hour by hour: what gets slower is one incident with its cause and an alert; more to do is none.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -8,13 +9,14 @@ use collector_core::cgroup::Id;
 use collector_core::engine::Engine;
 use collector_core::incident::{Incident, Kind};
 use collector_core::latency::{Quantile, State, Timed};
-use collector_core::metric::METRICS;
 use collector_core::model::Asker;
 use collector_core::outcome::Outcome;
 use collector_core::rule::Rules;
 use collector_core::sample::{Reading, Sample, Start};
 use collector_core::signal::cgroup;
 use collector_core::statistic::model::{self, Server};
+
+use crate::series::Collected;
 
 const SECOND: u64 = 1_000_000_000;
 const STEP: u64 = 5;
@@ -217,6 +219,14 @@ fn more_to_do_is_no_incident_and_what_lasts_is_reported_once() {
     assert!(slowdown.measures.iter().any(|it| it.quantile == Quantile::P99), "{slowdown:?}");
     assert_eq!(world.incidents[1].cause.rule, "not_known", "nothing else changed");
     // The metrics say both what is usual and what holds.
-    let names = ["headroom_model_latency_baseline_seconds", "headroom_model_latency_state"];
-    assert!(names.iter().all(|name| METRICS.iter().any(|metric| metric.name == *name)));
+    let series = Collected::of(world.engine.view()).series;
+    let value = |name: &str, wanted: [(&str, &str); 2]| {
+        let is = |labels: &BTreeMap<String, String>| {
+            wanted.iter().all(|(key, value)| labels.get(*key).is_some_and(|has| has == value))
+        };
+        series.iter().find(|((it, labels), _)| it == name && is(labels)).map(|(_, value)| *value)
+    };
+    assert_eq!(value("headroom_model_latency_state", [("model", "m"), ("state", "worse")]), Some(1.0));
+    let usual = value("headroom_model_latency_baseline_seconds", [("stage", "between_tokens"), ("quantile", "0.99")]);
+    assert!(usual.is_some_and(|usual| (0.03..=0.08).contains(&usual)), "{usual:?}");
 }

@@ -195,8 +195,7 @@ fn weights_that_are_read_again_and_again_fire() {
         fired_at(|second| {
             let (server, files) = (Some("vllm:8000".into()), vec![file(cached(second))]);
             let (pid, cgroup) = (4711, Some(ID));
-            let process =
-                Process { pid, server, cgroup, files, resident: None, faults: None, refaulted: None, why: None };
+            let process = Process { pid, server, cgroup, files, faults: None, refaulted: None };
             Reading::ModelFile(model_file::Reading::Used(Arc::new(process)))
         })
     };

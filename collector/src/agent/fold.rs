@@ -39,7 +39,7 @@ pub struct Fold {
     history: Option<History>,
     publisher: Publisher,
     leases: Leases,
-    /// Told at each tick which workloads the view watches.
+    /// Gets at each tick the workloads that the view watches.
     watched: Arc<Watched>,
 }
 

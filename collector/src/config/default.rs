@@ -115,12 +115,7 @@ impl Default for Config {
                 store_interval: Duration::from_secs(600),
                 unused_after: Duration::from_secs(7 * 24 * 3600),
             },
-            starved: Starved {
-                enabled: true,
-                fall: 0.25,
-                window: Duration::from_secs(30),
-                baseline: Duration::from_secs(600),
-            },
+            starved: Starved::default(),
             transfer: Transfer { enabled: false, scan: Duration::from_secs(2) },
             models: Models { enabled: true, interval: Duration::from_secs(5), exclude: Vec::new() },
             latency: Latency::default(),

@@ -16,6 +16,14 @@ pub struct Starved {
     pub baseline: Duration,
 }
 
+impl Default for Starved {
+    fn default() -> Starved {
+        let starved::Settings { enabled, fall, window, baseline } = starved::Settings::default();
+        let [window, baseline] = [window, baseline].map(Duration::from_nanos);
+        Starved { enabled, fall, window, baseline }
+    }
+}
+
 impl Starved {
     pub fn settings(&self) -> starved::Settings {
         let [window, baseline] = [self.window, self.baseline].map(|time| time.as_nanos() as u64);

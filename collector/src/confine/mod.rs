@@ -48,11 +48,14 @@ impl Allowed {
             folders,
             devices: config.gpu.enabled != "off",
             transfer: config.transfer.enabled,
-            // Without this there is nothing to see for which Landlock must be left out.
-            inspect: config.transfer.enabled
-                || (config.model_file.inspects() && privilege::has(Capability::CAP_SYS_PTRACE)),
+            inspect: inspects(config),
         }
     }
+}
+
+/// Whether other processes are looked into. Without CAP_SYS_PTRACE there is nothing to see for which Landlock must be left out.
+fn inspects(config: &Config) -> bool {
+    config.transfer.enabled || (config.model_file.inspects() && privilege::has(Capability::CAP_SYS_PTRACE))
 }
 
 /// Sets the limits for this process, for good. There must be one thread only: those that it starts inherit them.
@@ -86,7 +89,7 @@ pub fn examine(config: &Config) -> Finding {
         Ok(None) => format!("stays uid {}", rustix::process::geteuid().as_raw()),
         Err(why) => format!("stays uid {}: {why}", rustix::process::geteuid().as_raw()),
     };
-    let looks = config.transfer.enabled || config.model_file.inspects();
+    let looks = inspects(config);
     let disk = match (looks, disk::supported()) {
         (true, _) => "no Landlock while transfers, or the files of processes (model_file.inspect), are watched",
         (false, true) => "Landlock",

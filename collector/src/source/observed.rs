@@ -52,7 +52,7 @@ impl Observed {
     pub fn holders(&self, gpu: &Arc<str>, holders: &[Holder]) {
         let mut found = lock(&self.found);
         let before = found.holders.get(gpu).map(Vec::as_slice).unwrap_or_default();
-        // They are told once a second, and seldom change.
+        // They are read once a second, and seldom change.
         let key = |process: &Process| (process.pid, process.cgroup);
         if before.iter().map(key).eq(holders.iter().map(|holder| (holder.pid, holder.cgroup))) {
             return;

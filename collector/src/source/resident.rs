@@ -77,7 +77,6 @@ fn parse(text: &[u8]) -> Status {
             b"RssFile" => status.memory.file = bytes(),
             b"RssShmem" => status.memory.shmem = bytes(),
             b"VmPin" => status.memory.pinned = bytes(),
-            b"VmLck" => status.memory.locked = bytes(),
             _ => {}
         }
     }
@@ -85,14 +84,10 @@ fn parse(text: &[u8]) -> Status {
 }
 
 fn add(sum: &mut Memory, more: &Memory) {
-    let Memory { anon, shmem, file, pinned, locked } = more;
-    for (sum, more) in [
-        (&mut sum.anon, anon),
-        (&mut sum.shmem, shmem),
-        (&mut sum.file, file),
-        (&mut sum.pinned, pinned),
-        (&mut sum.locked, locked),
-    ] {
+    let Memory { anon, shmem, file, pinned } = more;
+    for (sum, more) in
+        [(&mut sum.anon, anon), (&mut sum.shmem, shmem), (&mut sum.file, file), (&mut sum.pinned, pinned)]
+    {
         *sum = sum.saturating_add(*more);
     }
 }
@@ -120,7 +115,7 @@ mod tests {
         let mates = [12, 30, 21, 20, 11, 10, 99];
         let all = of(&tree.0, 10, &mates, &[20]).unwrap();
         let kib = |count: u64| count * 1024;
-        let wanted = Memory { anon: kib(111), shmem: kib(9), file: kib(6), pinned: kib(12), locked: 0 };
+        let wanted = Memory { anon: kib(111), shmem: kib(9), file: kib(6), pinned: kib(12) };
         assert_eq!(all, wanted);
         assert_eq!(of(&tree.0, 10, &[], &[]).unwrap().anon, kib(1), "without a list it is the process alone");
         assert_eq!(of(&tree.0, 99, &mates, &[]), None, "it is gone");

@@ -191,7 +191,7 @@ fn cpu_ns() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// Memory for copies, and the driver that is told of them.
+/// Memory for copies, and the driver that pins it.
 struct Pinned {
     allocate: Function,
     free: Function,

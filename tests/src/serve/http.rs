@@ -40,7 +40,7 @@ struct Shared {
     manner: Mutex<Manner>,
     asked: Mutex<Vec<Asked>>,
     open: AtomicBool,
-    /// Told of each request.
+    /// Called for each request.
     tell: Box<dyn Fn(&Asked) + Send + Sync>,
 }
 

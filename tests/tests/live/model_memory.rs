@@ -83,8 +83,6 @@ fn a_real_servers_weights_and_its_cache_of_prompts_are_what_the_kernel_charges()
     // With each prompt the server keeps a little more than its keys and values.
     let enough = known - MIB / 4..=known + known / 3 + MIB;
     assert!(enough.contains(&told), "{told}, but {tokens} tokens take {known}");
-    // No more than is configured, whatever else is in its memory.
-    assert!(cached(&memory(&agent, &name)).unwrap() <= 512 * MIB);
 }
 
 #[test]

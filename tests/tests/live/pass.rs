@@ -24,7 +24,7 @@ use collector_core::statistic::workload::{LEFT_BEHIND, Statistic as S, Values};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::forest::Forest;
 use collector_tests::provocation::Provocation;
-use collector_tests::require::is_root;
+use collector_tests::require::{is_root, kernel};
 use collector_tests::{applies, needs, provoke};
 use rustix::fs::{MemfdFlags, memfd_create};
 
@@ -132,18 +132,11 @@ fn compare(before: &Read, passed: &Read, after: &Read, empty: Id) -> (Vec<String
     (wrong, compared)
 }
 
-/// Whether the kernel can iterate over cgroups (from 6.1).
-fn iterates() -> bool {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (6, 1)
-}
-
 #[test]
 fn the_pass_over_all_cgroups_and_their_files_say_the_same() {
     needs!(is_root(), "cgroups and programs need root");
     let pass = Kernel::open(&Config::default()).unwrap().take_pass();
-    assert_eq!(pass.is_some(), iterates(), "an iterator over cgroups");
+    assert_eq!(pass.is_some(), kernel() >= (6, 1), "an iterator over cgroups");
     applies!(pass.is_some(), "this kernel cannot iterate over cgroups");
     let mut forest = Forest::everywhere("pass");
     for number in 0..CGROUPS {

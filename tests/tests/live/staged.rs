@@ -26,7 +26,7 @@ fn the_quick_incidents_are_told_as_they_are() {
 }
 
 #[test]
-#[ignore = "takes a quarter of an hour: cargo xtask test incidents"]
+#[ignore = "takes about an hour: cargo xtask test incidents"]
 fn every_incident_is_staged() {
     needs!(is_root(), "loading eBPF programs needs root");
     let (program, options) = (env!("CARGO_BIN_EXE_provoke"), options());

@@ -32,10 +32,19 @@ function Servers({ models }: { models: Models }) {
     );
   }
   const open = models.servers.filter((it) => it.why !== undefined || it.next !== undefined);
+  // Two answers may be alike while it works: some servers count seldom.
+  const stuck = models.servers.flatMap((it) =>
+    (it.models ?? []).filter((model) => (model.stuck_seconds ?? 0) >= 30).map((model) => ({ server: it.server, model })),
+  );
   return (
     <>
-      {open.length > 0 && (
+      {open.length + stuck.length > 0 && (
         <ul class="reasons">
+          {stuck.map(({ server, model }) => (
+            <li key={`${server} ${model.model}`} class="bad">
+              {server}: {model.model} made no token for {Math.round(model.stuck_seconds ?? 0)} s while requests run.
+            </li>
+          ))}
           {open.map((it) => (
             <li key={it.server} class={POOR.includes(it.state) ? "bad" : undefined}>
               {it.server}

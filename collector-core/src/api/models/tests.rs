@@ -21,7 +21,7 @@ fn server(name: &str) -> Arc<Server> {
 }
 
 fn tell(engine: &mut Engine, time: u64, model: Model) {
-    let memory = Some(Memory { anon: 900, shmem: 800, file: 700, pinned: 600, locked: 0 });
+    let memory = Some(Memory { anon: 900, shmem: 800, file: 700, pinned: 600 });
     let answer = Answer { state: State::Up, why: None, took: S / 4, memory, models: vec![model] };
     let reading = Said { server: server("vllm:8000"), answer: Some(answer) };
     engine.apply(&Sample { time, reading: Reading::Model(reading) });

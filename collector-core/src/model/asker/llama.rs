@@ -38,7 +38,7 @@ impl Asker {
             self.round.decide(state);
             if !asleep {
                 self.round.why =
-                    Some("it is idle and may fall asleep, which asking it for numbers would delay".to_owned());
+                    Some("it is idle and may fall asleep soon: it is not asked for numbers, because that would keep it awake".to_owned());
             }
             let mut model = self.model();
             model.values = self.learnt.last.as_ref().map(|last| kept(&last.values, asleep)).unwrap_or_default();

@@ -183,7 +183,7 @@ impl Asker {
             }
             (Get::Slots | Get::Info | Get::Models, _) if kind != Kind::LlamaRouter => self.lack(get),
             (Get::Loads, 404) => {
-                self.settle(State::Silent, "it was started without --enable-metrics, and does not tell its loads");
+                self.settle(State::Silent, "it was started without --enable-metrics, and does not answer /v1/loads");
             }
             _ => {
                 self.round.todo.clear();
@@ -260,7 +260,7 @@ impl Asker {
     fn told(&mut self, models: Vec<Model>, count: usize) {
         self.round.decide(State::Up);
         if count > MODELS {
-            self.round.why = Some(format!("it tells of {count} models: {MODELS} of them are shown"));
+            self.round.why = Some(format!("it has {count} models: only {MODELS} are shown"));
         }
         self.round.models = models;
     }

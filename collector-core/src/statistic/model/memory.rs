@@ -18,7 +18,4 @@ pub struct Memory {
     /// Pinned by drivers.
     #[serde(default)]
     pub pinned: u64,
-    /// Locked by the server itself.
-    #[serde(default)]
-    pub locked: u64,
 }

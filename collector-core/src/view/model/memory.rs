@@ -29,7 +29,7 @@ impl Told {
     /// What its processes hold in host memory.
     pub fn held(&self, view: &View) -> Held {
         let workload = self.workload(&view.workloads);
-        let known = view.known.map_or_else(|| Known::of(&view.coverage), |(_, known)| known);
+        let known = Known::of(&view.coverage);
         let grown = self.memory.zip(self.least).map(|(memory, least)| memory.anon.saturating_sub(least));
         // The driver's calls are counted for the workload: they are the server's if it has no other.
         let name = |told: &Told| told.workload(&view.workloads).map(|workload| workload.name.clone());

@@ -157,7 +157,7 @@ fn memory_is_told_by_what_it_is_for() {
     let mut view = View::default();
     let numbers = [(OffloadBytes, 64 * MIB), (WeightBytes, 100 * MIB), (PromptCacheBytes, 30 * MIB)];
     let mut held = |time: u64, state, anon: u64| {
-        let memory = Memory { anon: anon * MIB, shmem: 122 * MIB, file: 130 * MIB, pinned: 3, locked: 0 };
+        let memory = Memory { anon: anon * MIB, shmem: 122 * MIB, file: 130 * MIB, pinned: 3 };
         let models = vec![model("m", &numbers)];
         let answer = Some(Answer { state, why: None, took: 1, memory: Some(memory), models });
         fold(&mut view, time * S, &server("v", 7), answer);
@@ -194,8 +194,8 @@ fn weights_are_the_mapped_model_files_that_are_in_memory() {
         fstype: "ext4".into(),
     };
     let mut used = |pid, server: &str, files: Vec<File>| {
-        let (server, cgroup, resident, faults, why) = (Some(server.into()), None, None, None, None);
-        let process = Process { pid, server, cgroup, files, resident, faults, refaulted: None, why };
+        let (server, cgroup, faults) = (Some(server.into()), None, None);
+        let process = Process { pid, server, cgroup, files, faults, refaulted: None };
         let View { model_files, coverage, .. } = &mut view;
         model_files.fold(2, &model_file::Reading::Used(process.into()), coverage);
     };

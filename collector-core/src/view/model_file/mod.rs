@@ -132,10 +132,8 @@ mod tests {
             server: None,
             cgroup: None,
             files: files.iter().map(file).collect(),
-            resident: None,
             faults: Some(faults),
             refaulted: None,
-            why: None,
         }))
     }
 

@@ -174,14 +174,15 @@ fn link_ratio(gpu: &Gpu) -> Option<f64> {
     let carries = |generation: u64, width: u64| width as f64 * (generation.min(16) as f64).exp2();
     let now = carries(get(OfGpu::PcieGeneration)?, get(OfGpu::PcieWidth)?);
     let best = carries(get(OfGpu::PcieGenerationMax)?, get(OfGpu::PcieWidthMax)?);
-    (best > 0.0).then(|| now / best)
+    (best > 0.0).then(|| (now / best).min(1.0))
 }
 
 fn link_used(gpu: &Gpu) -> Option<f64> {
     let get = |statistic| gpu.values.get(statistic);
     let most = [OfGpu::HostToDeviceRate, OfGpu::DeviceToHostRate].into_iter().filter_map(get).max()?;
     let link = get(OfGpu::PcieLink).filter(|link| *link > 0)?;
-    Some(most as f64 / link as f64)
+    // The link may have dropped to a lower generation since then: it was faster while it carried that.
+    Some((most as f64 / link as f64).min(1.0))
 }
 
 /// Whether the clocks of any of these are reduced for one of these reasons.

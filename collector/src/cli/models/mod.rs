@@ -24,13 +24,13 @@ pub const MODELS: &str = "/api/v1/models";
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Columns:
   SERVER     its name: the program and its port; a second line for each further model
-  STATE      up; loading; asleep; silent: it answers, but tells no numbers; failed: it does not
+  STATE      up; loading; asleep; silent: it answers, but without numbers; failed: it does not
              answer; unreachable: it listens only inside its container
   RUN WAIT   requests that it works on, and that wait for a place
   KV         share of the KV cache in use
   TOKENS/S   tokens made a second, in the last minute
   FIRST      95 % of the requests of the last minute got their first token within this time
-  TOKEN      the same of the time between two tokens; ~ marks a mean, of servers that tell no more;
+  TOKEN      the same of the time between two tokens; ~ marks a mean, where there is no histogram;
              > last is above the last bucket of the server's histogram
   END        the same of whole requests
   HOST       host memory of its processes: mapped weights, caches, pinned memory

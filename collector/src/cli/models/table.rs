@@ -10,7 +10,7 @@ use crate::cli::sheet::{Column, Line, Paint, table};
 /// The KV cache is nearly full from this share on.
 const FULL: f64 = 0.95;
 
-/// A server, and one of its models, if it tells of any.
+/// A server, and one of its models, if any is known.
 pub struct Row<'a> {
     pub server: &'a ModelServer,
     pub model: Option<&'a ModelLine>,
@@ -39,7 +39,7 @@ pub fn page(models: &Models, enabled: bool, width: usize, colour: bool) -> Strin
     lines.iter().map(|line| line.render(width, colour) + "\n").collect()
 }
 
-/// A row for each model, and one for each server that tells of none.
+/// A row for each model, and one for each server without a known model.
 pub fn rows(models: &Models) -> Vec<Row<'_>> {
     fn of(server: &ModelServer) -> impl Iterator<Item = Row<'_>> {
         let models = &server.models;
@@ -131,7 +131,8 @@ pub fn notes(server: &ModelServer) -> Vec<Line> {
         notes.push(Line::new(Paint::Plain, format!("  {next}")));
     }
     for model in &server.models {
-        if let Some(stuck) = model.stuck_seconds.filter(|stuck| *stuck > 0.0) {
+        // Two answers may be alike while it works: some servers count seldom.
+        if let Some(stuck) = model.stuck_seconds.filter(|stuck| *stuck >= 30.0) {
             let text = format!("{name}: {} made no token for {} while requests run", model.model, seconds(stuck));
             notes.push(Line::new(Paint::Red, text));
         }

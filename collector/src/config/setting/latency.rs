@@ -18,15 +18,15 @@ pub(super) const ENABLED: Setting = without_flag(
 pub(super) const WORSE: Setting = without_flag(
     "latency.worse",
     Kind::Share(|config| &mut config.latency.worse, 0.05, 10.0),
-    "How much longer than usual is worse: 0.15 is 15 %. It must also be more than chance explains: the less two windows differ otherwise, \
-          and the more requests they have, the less is found. Within a bucket of the server's histogram, the mean must have risen, too.",
+    "How much longer than usual is worse: 0.15 is 15 %. It must also be more than chance explains: with many requests and steady \
+          latencies, smaller changes are found. If both values are in one bucket of the server's histogram, the mean must have risen too.",
 );
 
 pub(super) const WINDOW: Setting = without_flag(
     "latency.window",
     Kind::Duration(|config| &mut config.latency.window, Duration::from_millis(100), HOUR),
-    "How long requests are looked at together. Two of three windows that are worse begin an incident, two that are not end it. With \
-          another window, all is learned anew.",
+    "Length of a window: requests in it are judged together. Two of three windows that are worse begin an incident, two that are not \
+          end it. A change of this setting discards all baselines.",
 );
 
 pub(super) const BASELINE: Setting = without_flag(
@@ -38,13 +38,13 @@ pub(super) const BASELINE: Setting = without_flag(
 pub(super) const LEARN: Setting = without_flag(
     "latency.learn",
     Kind::Count(|config| &mut config.latency.learn, 2, 40),
-    "Number of windows at like load without which nothing is compared.",
+    "Windows at like load that are needed before anything is compared.",
 );
 
 pub(super) const REQUESTS: Setting = without_flag(
     "latency.requests",
     Kind::Count(|config| &mut config.latency.requests, 1, 1_000_000),
-    "Number of requests without which a window says nothing of a 95th percentile or a mean; a 99th takes five times as many. Ten tokens \
+    "Requests that a window needs before its 95th percentile or mean is compared; a 99th percentile needs five times as many. Ten tokens \
           count as a request where tokens are timed. A window with too few becomes up to five times as long.",
 );
 

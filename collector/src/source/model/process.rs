@@ -21,7 +21,7 @@ pub struct Stat {
     pub parent: u32,
     /// A thread of the kernel.
     pub kernel: bool,
-    /// When it started, in clock ticks since the host did: with its number it tells it from all others.
+    /// When it started, in clock ticks since the host did: with the pid it identifies the process.
     pub started: u64,
 }
 

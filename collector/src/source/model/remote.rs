@@ -78,14 +78,7 @@ fn join(url: &Url, path: &str) -> Url {
 
 /// An error with its causes, without the URL; its own text says little more than that the request failed.
 fn said(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
+    format!("{:#}", anyhow::Error::new(error.without_url()))
 }
 
 #[cfg(test)]

@@ -45,12 +45,12 @@ pub struct Entry {
     directory: Option<PathBuf>,
     route: Result<Route, (State, String)>,
     kept: Kept,
-    /// The models that it told last.
+    /// The models in its last answer.
     models: Arc<Mutex<Vec<Arc<str>>>>,
     due: u64,
     /// When it may be asked again, whatever the interval.
     rested: Arc<AtomicU64>,
-    /// Nothing is told of it any more.
+    /// It is gone: a late answer is dropped.
     gone: Arc<AtomicBool>,
 }
 
@@ -77,7 +77,7 @@ impl Servers {
         self.all.is_empty()
     }
 
-    /// These are all that there are now: tells of those that are gone.
+    /// These are all servers now. Reports those that are gone.
     pub fn settle(&mut self, seen: BTreeMap<Known, Seen<'_>>, shared: &Shared) {
         let gone: Vec<Known> = self.all.keys().filter(|known| !seen.contains_key(*known)).cloned().collect();
         for known in gone {
@@ -151,7 +151,7 @@ impl Servers {
         self.all.values().filter_map(process).collect()
     }
 
-    /// Asks those that are due, and tells of those that cannot be asked.
+    /// Asks those that are due, and reports why others cannot be asked.
     pub fn ask(&mut self, now: u64, interval: u64, asking: &Asking, shared: &Arc<Shared>) {
         let others: Arc<[u32]> = self.all.values().filter_map(|entry| entry.server.pid).collect();
         for entry in self.all.values_mut() {
@@ -197,7 +197,7 @@ impl Servers {
     }
 }
 
-/// What is told of a server that was not asked.
+/// The answer that stands for a server that was not asked.
 fn unasked(state: State, why: &str) -> Answer {
     let why = text::shown(why);
     let why = why[..why.floor_char_boundary(WHY)].into();

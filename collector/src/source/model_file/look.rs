@@ -18,7 +18,7 @@ use crate::source::root::Root;
 
 /// Limit on the names that are read of a folder that a command line names.
 const NAMES: usize = 1024;
-/// Limit on the files that a process is known to use, told or not.
+/// Limit on the files of a process whose use is remembered, reported or not.
 const KNOWN: usize = 256;
 
 /// What does not differ between processes.
@@ -41,10 +41,9 @@ pub struct Looked {
     pub ids: Vec<(u64, u64)>,
     /// There may be files that were not looked at.
     pub partial: bool,
-    pub resident: Option<u64>,
     pub faults: Option<u64>,
-    /// Why it is not known what it has mapped and open.
-    pub blind: Option<String>,
+    /// It is not known what it has mapped and open.
+    pub blind: bool,
     pub children: Vec<u32>,
 }
 
@@ -59,7 +58,7 @@ pub fn look(host: &Host, pid: u32, uid: u32) -> io::Result<Looked> {
     let root = host.root.at("/");
     let ways = Ways { root: &root, process: &mounts, host: &host.mounts };
     let mut files = Files { host, files: BTreeMap::new(), partial: arguments.len() >= process::MOST };
-    let mut blind = None;
+    let mut blind = false;
     if host.inspect {
         match process::mapped(&here).and_then(|mapped| Ok((mapped, process::open(&here)?))) {
             Ok((mapped, open)) => {
@@ -68,7 +67,7 @@ pub fn look(host: &Host, pid: u32, uid: u32) -> io::Result<Looked> {
                 open.iter().for_each(|(path, id)| files.open(&ways, path, *id));
             }
             Err(error) if is_gone(&error) => return Err(error),
-            Err(error) => blind = Some(format!("the agent may not look into process {pid}: {error}")),
+            Err(_) => blind = true,
         }
     }
     for path in arguments {
@@ -81,9 +80,9 @@ pub fn look(host: &Host, pid: u32, uid: u32) -> io::Result<Looked> {
     let partial = partial || found.len() > KNOWN;
     let more = found.len().saturating_sub(FILES) as u64;
     found.truncate(FILES);
-    let (resident, faults) = (process::resident(&here), process::faults(&here));
+    let faults = process::faults(&here);
     let children = process::children(&here, pid);
-    Ok(Looked { files: found, more, ids, partial, resident, faults, blind, children })
+    Ok(Looked { files: found, more, ids, partial, faults, blind, children })
 }
 
 /// Whether a process ended before or while it was looked at.
@@ -247,7 +246,7 @@ mod tests {
         let files: Vec<_> = found.files.iter().map(|file| (&*file.name, file.bytes, file.how)).collect();
         let open = ("c.gguf", 9000, How::Open);
         assert_eq!(files, [open, ("b.safetensors", 7000, How::Argument), ("a.gguf", 5000, How::Argument)]);
-        assert_eq!((found.more, found.blind, found.faults.is_some()), (0, None, true));
+        assert_eq!((found.more, found.blind, found.faults.is_some()), (0, false, true));
         if super::super::cache::supported() {
             assert_eq!(found.files[0].cached, Some(9000), "it was just written");
         }

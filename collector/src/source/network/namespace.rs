@@ -22,7 +22,7 @@ use crate::source::text::{lines, number};
 
 /// Namespaces that are read; those that cgroups of one owner came to first are a quarter of them at most.
 const NAMESPACES: usize = 1024;
-/// Cgroups of one namespace that are told.
+/// Cgroups of one namespace that are reported.
 const SHARERS: usize = 16;
 /// Processes of a cgroup that are tried.
 const TRIES: usize = 8;
@@ -50,7 +50,7 @@ struct Namespace {
     values: Values,
     /// Since which round no process of it, or none in a known cgroup, is known.
     empty: Option<u64>,
-    /// Something of it is to be told.
+    /// Something changed that was not reported yet.
     changed: bool,
 }
 

@@ -155,13 +155,21 @@ fn asking(report: &mut Report) -> Result<()> {
         gone += source.read().1;
         sleep(Duration::from_millis(50));
     }
-    let (before, begun) = (threads_ns()?, Instant::now());
+    let (before, begun, mut allocations, mut ticks) = (threads_ns()?, Instant::now(), 0, 0u32);
     while begun.elapsed() < WATCH {
         sleep(TICK);
+        let counted = allocation::count();
         source.read();
+        allocations += allocation::count() - counted;
+        ticks += 1;
     }
     let idle = (threads_ns()? - before) / begun.elapsed().as_secs_f64();
-    report.row(["none".to_owned(), format!("{interval:?}"), format!("{:.0} in all", idle / 1e3), "0".to_owned()]);
+    report.row([
+        "none".to_owned(),
+        format!("{interval:?}"),
+        format!("{:.0} in all", idle / 1e3),
+        format!("{:.1}", allocations as f64 / f64::from(ticks)),
+    ]);
     Ok(())
 }
 
@@ -198,7 +206,11 @@ fn beside(pairs: usize, report: &mut Report) -> Result<()> {
         mean - half,
         mean + half
     ));
-    report.aim("asking makes no request slower, within the 95 % interval", mean - half <= 0.0);
+    // A wide interval holds zero whatever asking costs.
+    report.aim(
+        "asking makes no request slower, within a 95 % interval of at most 2 % to each side",
+        mean - half <= 0.0 && half <= 2.0,
+    );
     Ok(())
 }
 

@@ -145,7 +145,7 @@ pub fn all() -> Vec<Slow> {
         Slow { name: "not_slow", what: "nothing happens", ..NOTHING },
         Slow {
             name: "not_slow_by_a_reader",
-            what: "a neighbour reads from the disk, and its model is in memory",
+            what: "a neighbour floods the disk, and its model is in memory",
             fault: |stage| stage.neighbour_on_disk(),
             ..NOTHING
         },

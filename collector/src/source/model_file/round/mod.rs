@@ -191,9 +191,9 @@ impl Work {
                     done.remove(&pid);
                     continue;
                 }
-                Err(error) => Looked { blind: Some(error.to_string()), ..Looked::default() },
+                Err(_) => Looked { blind: true, ..Looked::default() },
             };
-            blind |= looked.blind.is_some();
+            blind |= looked.blind;
             partial |= looked.partial;
             lost += looked.more;
             if let Some(server) = server {
@@ -247,16 +247,13 @@ impl Work {
         let time = clock::unix_ns();
         self.uses.seen.extend(looked.ids.iter().map(|id| (*id, time)));
         self.uses.now.extend(&looked.ids);
-        let why = looked.blind.map(|why| escape(why.as_bytes()).into());
         emit(Reading::Used(Arc::new(Process {
             pid: subject.pid,
             server: subject.server,
             cgroup: subject.cgroup,
             files: looked.files,
-            resident: looked.resident,
             faults: looked.faults,
             refaulted: subject.directory.as_deref().and_then(process::refaulted),
-            why: why.or_else(|| (!self.inspect).then(|| NOT_LOOKED.into())),
         })));
     }
 
@@ -296,7 +293,7 @@ impl Work {
         lost
     }
 
-    /// Without those of which it cannot even be said of whom they are.
+    /// Without folders whose owner cannot be read.
     fn candidates(&mut self) -> Vec<Candidate> {
         let patience = &mut self.patience;
         candidates(&self.root, &self.configured, &self.users, &mut |path| {
