@@ -3,7 +3,9 @@
 //!
 //! Pure: no IO, no clock, no runtime. Everything here can be recorded, replayed and tested without root and without a GPU.
 
+pub mod action;
 pub mod admission;
+pub mod advice;
 pub mod alert;
 pub mod amount;
 pub mod api;
@@ -26,6 +28,7 @@ pub mod model;
 pub mod model_file;
 pub mod need;
 pub mod outcome;
+pub mod past;
 pub mod pattern;
 pub mod pressure;
 pub mod rate;

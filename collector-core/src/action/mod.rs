@@ -1,0 +1,135 @@
+//! What may be changed on a host, as data: what is changed, from what to what, how risky that is, how it is undone, and what a person types
+//! for it. Knows neither why it is advised nor how it is carried out.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Action {
+    pub kind: Kind,
+    pub object: Object,
+    /// What of it is changed: a file of a cgroup, a sysctl, a flag of a program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Its value now; absent: not known, or there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    pub risk: Risk,
+    /// How it is undone, in one sentence.
+    pub undo: String,
+    /// What a person types, by who owns the object: the first fits best.
+    pub commands: Vec<Command>,
+}
+
+/// What is done. The order is that of the documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    MemoryLow,
+    MemoryMin,
+    MemoryHigh,
+    MemoryMax,
+    CpuWeight,
+    CpuMax,
+    Cpuset,
+    IoWeight,
+    IoMax,
+    /// Has the kernel free a bounded amount of a workload's memory.
+    Reclaim,
+    Freeze,
+    Thaw,
+    Terminate,
+    Kill,
+    SwapOn,
+    SwapOff,
+    ZramOn,
+    ZramOff,
+    Sysctl,
+    UnloadModel,
+    /// Of the agent's own files.
+    DeleteOwnFiles,
+    DeleteModel,
+    MoveModel,
+    /// A program is started with other flags, variables or configuration. Nobody but its owner can do that.
+    Configure,
+    /// Something that no command does: a card in another slot, a program that must be changed.
+    ByHand,
+}
+
+/// What it is done to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Object {
+    Host,
+    /// By its name.
+    Workload(String),
+    /// A GPU, by its number.
+    Gpu(u32),
+    /// A block device, by its name.
+    Disk(String),
+    /// A file or directory, by its path.
+    File(String),
+    /// A process, by its number.
+    Process(u32),
+    /// A rule for alerts, by its name.
+    Alert(String),
+}
+
+/// What may happen to somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Risk {
+    /// Reversible in place, without a restart, and nobody is made to wait.
+    Low,
+    /// May slow somebody.
+    Medium,
+    /// May stop somebody.
+    High,
+}
+
+/// What a person types, or puts into a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Command {
+    pub tool: Tool,
+    /// A command line; of a patch or a file, its text.
+    pub text: String,
+    /// The file that the text belongs into, if it is no command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Tool {
+    Systemd,
+    Docker,
+    Compose,
+    Podman,
+    Kubernetes,
+    Slurm,
+    /// A file of the cgroup, where nobody else owns it.
+    Cgroup,
+    Sysctl,
+    Ollama,
+    LlamaCpp,
+    Vllm,
+    Sglang,
+    Headroom,
+    Shell,
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Object::Host => f.write_str("host"),
+            Object::Workload(name) | Object::Disk(name) | Object::File(name) | Object::Alert(name) => f.write_str(name),
+            Object::Gpu(number) => write!(f, "gpu{number}"),
+            Object::Process(pid) => write!(f, "process {pid}"),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Who waits because of whom.
+
+use super::Rule;
+
+pub(super) const RULES: &[Rule] = &[];

@@ -1,0 +1,5 @@
+//! Rules for alerts that never or always fire.
+
+use super::Rule;
+
+pub(super) const RULES: &[Rule] = &[];
