@@ -6,6 +6,7 @@
 pub mod action;
 pub mod admission;
 pub mod advice;
+pub mod advise;
 pub mod alert;
 pub mod amount;
 pub mod api;

@@ -1,60 +1,9 @@
-//! What somebody should change, as rules over what is known now and what was in the last days: each with its evidence, what it would have
-//! saved, how sure it is, its risk, and the change itself. Pure; knows neither when it is asked nor how it is shown.
-
-mod cache;
-mod cpu;
-mod disk;
-mod gpu;
-mod limit;
-mod neighbour;
-mod server;
-mod swap;
-mod watch;
+//! An advice, as data: what to change and why, what it rests on, what it would have saved, and how sure it is. Knows no rule.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::action::{Action, Object, Risk};
-use crate::past::Past;
-use crate::view::View;
-
-/// A rule: what it is about, and how it is judged.
-pub struct Rule {
-    /// What it is called in ids, metrics and configuration: `memory_limit_raise`.
-    pub name: &'static str,
-    /// When it is given, in one sentence, for the documentation.
-    pub when: &'static str,
-    /// What is needed to know it, for the documentation.
-    pub needs: &'static str,
-    pub judge: fn(&Given<'_>, &mut Judged),
-}
-
-/// All of them: a file for each subject.
-pub const ADVICE: &[&[Rule]] = &[
-    limit::RULES,
-    swap::RULES,
-    cache::RULES,
-    server::RULES,
-    gpu::RULES,
-    cpu::RULES,
-    disk::RULES,
-    neighbour::RULES,
-    watch::RULES,
-];
-
-/// What is known.
-pub struct Given<'a> {
-    pub view: &'a View,
-    pub past: &'a Past,
-}
-
-/// What follows.
-#[derive(Debug, Default)]
-pub struct Judged {
-    pub advice: Vec<Advice>,
-    /// What could not be judged, and why: an answer too.
-    pub lacking: Vec<Lacking>,
-}
 
 /// One advice.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -147,17 +96,6 @@ pub struct Lacking {
     pub object: Object,
     /// What is missing, as a phrase: "a day of history: there are 3 hours".
     pub missing: String,
-}
-
-impl Judged {
-    /// By all rules.
-    pub fn of(given: &Given<'_>) -> Judged {
-        let mut judged = Judged::default();
-        for rule in ADVICE.iter().copied().flatten() {
-            (rule.judge)(given, &mut judged);
-        }
-        judged
-    }
 }
 
 /// The id of an advice: `rule:object`.
