@@ -150,7 +150,7 @@ fn the_program_is_neither_woken_nor_made_to_load() {
     let cgroup = Cgroup::new("model-program");
 
     let model = models.join("one.gguf");
-    let flags = ["-m", model.to_str().unwrap(), "-c", "1024", "-np", "1", "--cache-ram", "0", "--no-mmap"];
+    let flags = ["-m", model.to_str().unwrap(), "-c", "1024", "-np", "1", "--cache-ram", "0", "--load-mode", "none"];
     let server = Program::start(&program, &cgroup, &[&flags[..], &["--sleep-idle-seconds", "6"]].concat());
     let name = format!("llama_cpp:{}", server.port());
     until("it is found", || !states(&agent, &name).is_empty());
