@@ -42,6 +42,7 @@ pub mod spelling;
 pub mod stage;
 pub mod starved;
 pub mod statistic;
+pub mod target;
 pub mod text;
 pub mod tier;
 pub mod trend;

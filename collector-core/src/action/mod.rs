@@ -1,17 +1,41 @@
 //! What may be changed on a host, as data: what is changed, from what to what, how risky that is, how it is undone, and what a person types
 //! for it. Knows neither why it is advised nor how it is carried out.
 
+mod build;
+mod change;
+mod command;
+mod file;
+mod host;
+mod model;
+mod process;
+mod program;
+mod quote;
+mod risk;
+mod target;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use change::Change;
+pub use file::{delete_model, delete_own_files, find_large, move_model};
+pub use host::{huge_pages, huge_pages_defrag, io_weights, swap_file, swap_off, sysctl, zram};
+pub use model::unload_model;
+pub use process::end;
+pub use program::{Program, Setting, configure};
+pub use risk::by_hand;
+pub use target::{Above, Known, Owner, Target};
 
 /// A change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Action {
     pub kind: Kind,
     pub object: Object,
-    /// What of it is changed: a file of a cgroup, a sysctl, a flag of a program.
+    /// What of it is changed: a file of a cgroup, a sysctl, flags of a program. Of a cgroup the
+    /// values below are bytes as digits, CPUs as a number, or `max`; of others as it has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// Its value now; absent: not known, or there is none.
@@ -34,6 +58,7 @@ pub enum Kind {
     MemoryMin,
     MemoryHigh,
     MemoryMax,
+    SwapMax,
     CpuWeight,
     CpuMax,
     Cpuset,
@@ -45,6 +70,8 @@ pub enum Kind {
     Thaw,
     Terminate,
     Kill,
+    /// Stops it and starts it again: its memory begins anew.
+    Restart,
     SwapOn,
     SwapOff,
     ZramOn,
@@ -101,6 +128,23 @@ pub struct Command {
     /// The file that the text belongs into, if it is no command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// What to know of it, in one or two sentences: how long it lasts, what must follow, what it cannot do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+impl Command {
+    fn new(tool: Tool, text: String) -> Command {
+        Command { tool, text, file: None, note: None }
+    }
+
+    fn note(self, note: impl Into<String>) -> Command {
+        Command { note: Some(note.into()), ..self }
+    }
+
+    fn file(self, file: impl Into<String>) -> Command {
+        Command { file: Some(file.into()), ..self }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

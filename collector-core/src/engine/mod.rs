@@ -36,7 +36,7 @@ use crate::sample::{Reading, Sample};
 use crate::signal::counted::Count;
 use crate::signal::table::signals;
 use crate::view::View;
-use crate::view::incident::{IncidentLine, Kept};
+use crate::view::incident::{Culprit, IncidentLine, Kept};
 use alert::Alerts;
 use held::Held;
 use incident::Incidents;
@@ -248,7 +248,7 @@ signals!(fold);
 fn kept(incident: &Incident) -> Kept {
     // Strings and numbers only: serialization cannot fail.
     let json = serde_json::to_string(incident).unwrap_or_default().into();
-    Kept { line: IncidentLine::of(incident), json }
+    Kept { line: IncidentLine::of(incident), culprit: Culprit::of(incident), json }
 }
 
 /// Adds the name of the workload to a fact.

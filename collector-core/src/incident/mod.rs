@@ -2,6 +2,7 @@
 //! go.
 
 pub mod cause;
+mod culprit;
 mod document;
 mod evidence;
 mod gpu;

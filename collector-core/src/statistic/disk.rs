@@ -41,6 +41,8 @@ super::statistics! {
         Flushes: Counter = "flushes",
         /// Time for flushes, in nanoseconds.
         FlushTime: Counter = "flush_time",
+        /// 1 if weights of IO act on it (its scheduler is BFQ, or the kernel's cost model is on), else 0.
+        Weighs: Gauge = "weighs",
     }
 }
 

@@ -6,5 +6,5 @@ mod fit;
 mod leak;
 
 pub use exhaustion::{Exhaustion, exhaustion};
-pub use fit::Line;
+pub use fit::{Line, line};
 pub use leak::{SPAN, WARM_NS, WINDOW_NS, Window, leak};

@@ -33,8 +33,39 @@ pub struct IncidentLine {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kept {
     pub line: IncidentLine,
+    /// Who did it, if it was another workload than the one that suffered.
+    pub culprit: Option<Culprit>,
     /// All of it.
     pub json: Box<str>,
+}
+
+/// A workload that made another one suffer, by the cause of an incident.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Culprit {
+    /// The cause.
+    pub rule: String,
+    /// What the two share.
+    pub shared: Shared,
+    pub victim: String,
+    pub by: String,
+    /// What it used of that: CPUs, bytes per second, or bytes.
+    pub used: Option<f64>,
+    /// The disk that both use, if it is about IO and that is known.
+    pub disk: Option<String>,
+    /// For how long the victim waited, in seconds, if that is known.
+    pub waited: Option<f64>,
+    pub kills: u64,
+}
+
+/// What two workloads share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shared {
+    Cpu,
+    Io,
+    /// A memory limit above both.
+    Limit,
+    /// The memory of the host.
+    Memory,
 }
 
 /// By id.
@@ -90,7 +121,7 @@ mod tests {
 
     fn incident(id: usize, bytes: usize) -> Kept {
         let line = IncidentLine { id: format!("{id:06}"), time: id as u64, ..IncidentLine::default() };
-        Kept { line, json: "x".repeat(bytes).into() }
+        Kept { line, culprit: None, json: "x".repeat(bytes).into() }
     }
 
     fn ids(incidents: &Incidents) -> Vec<u64> {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot continue fails")]
 
 mod access;
+mod action;
 mod cli;
 mod dashboard;
 mod degradation;

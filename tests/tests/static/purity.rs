@@ -24,7 +24,7 @@ const NAMES: [&str; 10] =
     ["Instant", "SystemTime", "stdin", "stdout", "stderr", "print", "println", "eprint", "eprintln", "dbg"];
 
 /// Dependencies that do no IO, know no clock, and run no tasks; the last two only serve tests. All others are refused.
-const PACKAGES: [&str; 13] = [
+const PACKAGES: [&str; 14] = [
     "collector-common",
     "collector-core",
     "humantime",
@@ -32,6 +32,7 @@ const PACKAGES: [&str; 13] = [
     "regex",
     "serde",
     "serde_json",
+    "shlex",
     "strsim",
     "toml",
     "utoipa",

@@ -74,6 +74,11 @@ impl Slows {
         self.models.get(server)?.get(model).map(|watched| &*watched.trail)
     }
 
+    /// What is read of a workload because it is watched.
+    pub fn close(&self, workload: &str) -> Option<&Values> {
+        self.workloads.get(workload).map(|watched| &watched.close)
+    }
+
     /// The paths of the own cgroups of those that are watched.
     pub fn watched(&self) -> impl Iterator<Item = &Arc<str>> {
         self.workloads.values().map(|watched| &watched.top)

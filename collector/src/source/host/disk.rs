@@ -37,6 +37,9 @@ const FIELDS: [(Statistic, u64); 17] = [
     (FlushTime, MS),
 ];
 
+/// Somebody may choose another scheduler: it is looked up again after so many readings.
+const WEIGH_EVERY: u32 = 900;
+
 /// The kernel shows IOs in flight as an unsigned number of 32 bits, also when its count has fallen below zero.
 const MOST_IN_FLIGHT: u64 = i32::MAX as u64;
 
@@ -44,6 +47,8 @@ const MOST_IN_FLIGHT: u64 = i32::MAX as u64;
 pub struct Disks {
     /// `/sys/block`.
     directory: PathBuf,
+    /// `/sys/fs/cgroup/io.cost.qos`: disks for which the kernel's cost model is on.
+    cost: PathBuf,
     exclude: Patterns,
     known: Vec<Known>,
 }
@@ -55,6 +60,9 @@ struct Known {
     /// All of its IO is requests, which programs see when they complete, or that of the devices below it.
     requests: bool,
     zram: Option<Zram>,
+    /// Whether weights of IO act on it, if that is known, and after how many readings it is looked up again.
+    weighs: Option<bool>,
+    weighed: u32,
     seen: bool,
     /// What it said last.
     values: Values,
@@ -63,7 +71,7 @@ struct Known {
 impl Disks {
     /// The disks below `sys` except the excluded.
     pub fn new(sys: &Path, exclude: Patterns) -> Disks {
-        Disks { directory: sys.join("block"), exclude, known: Vec::new() }
+        Disks { directory: sys.join("block"), cost: sys.join("fs/cgroup/io.cost.qos"), exclude, known: Vec::new() }
     }
 
     /// Emits the values of each disk, and which disks are gone. With an empty text, all are gone.
@@ -72,12 +80,15 @@ impl Disks {
         for (index, line) in lines(text).enumerate() {
             let mut fields = fields(line);
             let Some(Ok(name)) = fields.nth(2).map(std::str::from_utf8) else { continue };
-            let known = self.find_or_add(index, name);
+            let index = self.find_or_add(index, name);
+            let known = &mut self.known[index];
             known.seen = true;
             if !known.shown {
                 continue;
             }
+            let weighs = known.weighs(&self.directory, &self.cost);
             let mut values = Values::new();
+            values.put(Weighs, weighs.map(u64::from));
             for ((statistic, unit), value) in FIELDS.into_iter().zip(fields) {
                 values.put(statistic, number(value).map(|value| value.saturating_mul(unit)));
             }
@@ -115,16 +126,15 @@ impl Disks {
     }
 
     /// Finds or adds a device; usually it has the same index as last time.
-    fn find_or_add(&mut self, index: usize, name: &str) -> &mut Known {
+    fn find_or_add(&mut self, index: usize, name: &str) -> usize {
         let found = match self.known.get(index) {
             Some(known) if &*known.name == name => Some(index),
             _ => self.known.iter().position(|known| &*known.name == name),
         };
-        let index = found.unwrap_or_else(|| {
+        found.unwrap_or_else(|| {
             self.known.push(self.inspect(name));
             self.known.len() - 1
-        });
-        &mut self.known[index]
+        })
     }
 
     fn inspect(&self, name: &str) -> Known {
@@ -136,7 +146,30 @@ impl Disks {
         let below = || fs::read_dir(directory.join("slaves")).is_ok_and(|mut below| below.next().is_some());
         let requests = shown && (directory.join("mq").is_dir() || below());
         let zram = zram.then(|| Zram::new(&directory));
-        Known { name: name.into(), shown, requests, zram, seen: true, values: Values::new() }
+        Known { name: name.into(), shown, requests, zram, weighs: None, weighed: 0, seen: true, values: Values::new() }
+    }
+}
+
+impl Known {
+    /// Whether weights of IO act on it. Not known of one that is made of others: it has no scheduler of its own.
+    fn weighs(&mut self, directory: &Path, cost: &Path) -> Option<bool> {
+        if self.weighed == 0 {
+            self.weighed = WEIGH_EVERY;
+            let directory = directory.join(self.name.replace('/', "!"));
+            let text = |path: PathBuf| fs::read_to_string(path).ok();
+            let made = fs::read_dir(directory.join("slaves")).is_ok_and(|mut below| below.next().is_some());
+            let scheduler = text(directory.join("queue/scheduler")).filter(|_| !made);
+            self.weighs = scheduler.map(|scheduler| {
+                let number = text(directory.join("dev")).unwrap_or_default();
+                let costs = text(cost.to_owned()).unwrap_or_default();
+                let on = |line: &str| {
+                    line.split_once(' ').is_some_and(|(of, rest)| of == number.trim() && rest.contains("enable=1"))
+                };
+                scheduler.contains("[bfq]") || costs.lines().any(on)
+            });
+        }
+        self.weighed -= 1;
+        self.weighs
     }
 }
 
@@ -220,6 +253,31 @@ mod tests {
         let mut others = Disks::new(&tree.0, Patterns::new(&[]));
         read(&mut others, &text(0));
         assert!(!others.rest(), "pmem0 has no requests");
+    }
+
+    #[test]
+    fn weights_act_with_bfq_or_the_cost_model_alone() {
+        let (tree, mut disks) = disks(&["vda", "vdb", "vdc", "dm-0"], "");
+        for (name, scheduler) in
+            [("vda", "none mq-deadline [bfq]"), ("vdb", "[none] bfq"), ("vdc", "[mq-deadline] none")]
+        {
+            tree.write(&format!("block/{name}/queue/scheduler"), scheduler);
+        }
+        tree.write("block/vdb/dev", "254:16\n");
+        tree.write("block/vdc/dev", "254:1\n");
+        tree.write("fs/cgroup/io.cost.qos", "254:16 enable=1 ctrl=auto rpct=0.00\n254:1 enable=0 ctrl=auto\n");
+        fs::create_dir_all(tree.0.join("block/dm-0/slaves/vda")).unwrap();
+        tree.write("block/dm-0/queue/scheduler", "none");
+        let text = ["vda", "vdb", "vdc", "dm-0"].map(|name| format!("254 0 {name} 1\n")).concat();
+        let weighs = |disks: &mut Disks| -> Vec<_> {
+            read(disks, &text).into_iter().map(|(_, values)| values.unwrap().get(Weighs)).collect()
+        };
+        assert_eq!(weighs(&mut disks), [Some(1), Some(1), Some(0), None]);
+        tree.write("block/vdc/queue/scheduler", "mq-deadline [bfq]");
+        for _ in 1..WEIGH_EVERY {
+            assert_eq!(weighs(&mut disks)[2], Some(0), "it is not looked up each time");
+        }
+        assert_eq!(weighs(&mut disks)[2], Some(1));
     }
 
     #[test]
