@@ -40,6 +40,7 @@ pub mod series;
 pub mod signal;
 pub mod spelling;
 pub mod stage;
+pub mod standing;
 pub mod starved;
 pub mod statistic;
 pub mod target;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::action::Object;
 use crate::alert::Alert;
 use crate::circuit::unit::Record;
 use crate::incident::Incident;
@@ -12,6 +13,7 @@ use crate::lease::{Answer, Change, Sum};
 use crate::level;
 use crate::pressure;
 use crate::signal::{block, compaction, kill, oom, reclaim, transfer};
+use crate::standing::Standing;
 use crate::tier::Quarter;
 
 /// Something that is reported at once, with the names of its workloads.
@@ -40,6 +42,8 @@ pub enum Outcome {
     Incident(Box<Incident>),
     /// An alert fires or resolves.
     Alert(Box<Alert>),
+    /// An advice begins to hold, was followed, or holds no longer.
+    Advice(Box<Standing>),
     /// A quarter of an hour of the history, for the disk's tier.
     History(Box<Quarter>),
     /// Something happened to a lease.
@@ -67,6 +71,10 @@ impl Outcome {
             Outcome::Lease(change) => change.workload.as_deref(),
             Outcome::Pressure(_) | Outcome::Level(_) | Outcome::History(_) => None,
             Outcome::LeaseSum(_) | Outcome::Unit(_) | Outcome::Learned(_) | Outcome::Answer(_) => None,
+            Outcome::Advice(standing) => match &standing.advice.object {
+                Object::Workload(name) => Some(name.as_str()),
+                _ => None,
+            },
             Outcome::Incident(incident) => incident.labels.get("workload").map(String::as_str),
             Outcome::Alert(alert) => alert.labels.get("workload").map(String::as_str),
         }
@@ -78,7 +86,7 @@ impl Outcome {
         match self {
             Dying(_) | ReclaimStall(_) | CompactionStall(_) | SlowIo(_) | FailedIo(_) | AllocationRefused(_)
             | Lease(_) | LeaseSum(_) => true,
-            OomKill(_) | Signal(_) | Pressure(_) | Level(_) | Incident(_) | Alert(_) | History(_) => false,
+            OomKill(_) | Signal(_) | Pressure(_) | Level(_) | Incident(_) | Alert(_) | Advice(_) | History(_) => false,
             Unit(_) | Learned(_) | Answer(_) => false,
         }
     }

@@ -10,6 +10,7 @@ use crate::identity::Names;
 use crate::latency;
 use crate::lease;
 use crate::level;
+use crate::past;
 use crate::pressure;
 use crate::signal::counted::Counted;
 use crate::signal::table::signals;
@@ -89,6 +90,8 @@ macro_rules! readings {
             Level(level::Limits),
             /// From when on the latency of model servers is worse. It comes after the start, and while the agent runs.
             Latency(latency::Limits),
+            /// What is new of the last days: from the history on disk and the journal.
+            Past(Box<past::Change>),
         }
 
         impl Reading {
@@ -102,7 +105,7 @@ macro_rules! readings {
                     Reading::Start(_) | Reading::Tick | Reading::Process(_) | Reading::Source(_) => Origin::Agent,
                     Reading::Delivery(_) | Reading::Endpoint(_) | Reading::Restored(_) => Origin::Agent,
                     Reading::Request(_) | Reading::Lease(_) => Origin::Agent,
-                    Reading::Level(_) | Reading::Latency(_) => Origin::Agent,
+                    Reading::Level(_) | Reading::Latency(_) | Reading::Past(_) => Origin::Agent,
                     Reading::Host(_) | Reading::Disk(_) | Reading::Filesystem(_) => Origin::Host,
                     Reading::Network(_) | Reading::Pressure(_) => Origin::Host,
                     Reading::Gpu(_) => Origin::Gpu,

@@ -1,6 +1,7 @@
 //! [`Engine::apply`]: the one pure fold. All decisions are made behind it; no IO, no clock, no await. It folds into the view,
 //! which others read; rules, open incidents and kills that wait for a name are internal.
 
+mod advice;
 mod alert;
 mod block;
 mod cgroup;
@@ -17,6 +18,7 @@ mod leak;
 mod lease;
 mod level;
 mod oom;
+mod past;
 mod pressure;
 mod reclaim;
 mod start;
@@ -63,6 +65,10 @@ pub struct Engine {
     leaks: leak::Leaks,
     /// Latencies of model servers over time.
     latency: latency::Fold,
+    /// Advice over time.
+    advice: advice::Fold,
+    /// Parts of what is new of the last days.
+    past: past::Parts,
 }
 
 /// What a signal's fold may change.
@@ -155,7 +161,7 @@ macro_rules! fold {
                 if matches!(reading, Reading::Start(_)) && self.view.build.is_some() {
                     self.restart(time);
                 }
-                let Engine { view, held, victims, senders, level, leaks, latency, .. } = self;
+                let Engine { view, held, victims, senders, level, leaks, latency, advice, past, .. } = self;
                 // Copies only while a reader still holds the previous state.
                 let view = Arc::make_mut(view);
                 view.observe(time, reading);
@@ -174,6 +180,7 @@ macro_rules! fold {
                         start::count(view, None, &leases);
                         outcomes.extend(leases);
                         view.starts.tick(time, view.level.host.level, view.leases.held.values());
+                        outcomes.extend(advice::tick(advice, view, time));
                     }
                     Reading::Probe(probe) => view.coverage.probe(probe),
                     Reading::Lost(lost) => view.coverage.lose(lost.stage, lost.count),
@@ -235,6 +242,10 @@ macro_rules! fold {
                     }
                     Reading::Level(limits) => view.level.limit(limits),
                     Reading::Latency(limits) => latency.limit(limits, &mut view.models),
+                    Reading::Past(change) => {
+                        advice.restore(&change.standing, time);
+                        past.add(view, change);
+                    }
                     // Handled with the alerts.
                     Reading::Restored(_) => {}
                 }

@@ -25,6 +25,34 @@ pub const WORKLOADS: Metric = Metric {
     },
 };
 
+pub const PAST_DAYS: Metric = Metric {
+    name: "headroom_past_days",
+    kind: Kind::Gauge,
+    unit: None,
+    detail: Detail::Always,
+    help: "Days of the last 28 of which the history on disk has anything of the host, as it was read last. Advice and forecasts rest on them.",
+    labels: &[],
+    needs: &[],
+    read: |view, emit| match view.past.time {
+        0 => Ok(()),
+        _ => emit.gauge(&[], Value::Int(view.past.host.days.iter().filter(|day| day.seconds > 0).count() as u64)),
+    },
+};
+
+pub const PAST_WORKLOADS: Metric = Metric {
+    name: "headroom_past_workloads",
+    kind: Kind::Gauge,
+    unit: None,
+    detail: Detail::Always,
+    help: "Workloads of which the last 28 days are known, as the history on disk and the journal were read last: at most 512, those with kills and with the highest peaks.",
+    labels: &[],
+    needs: &[],
+    read: |view, emit| match view.past.time {
+        0 => Ok(()),
+        _ => emit.gauge(&[], Value::Int(view.past.workloads.len() as u64)),
+    },
+};
+
 pub const MEMORY_BYTES: Metric = Metric {
     name: "headroom_history_memory_bytes",
     kind: Kind::Gauge,

@@ -297,6 +297,8 @@ pub const METRICS: &[Metric] = &[
     coverage::BPF_RUN_SECONDS,
     history::WORKLOADS,
     history::MEMORY_BYTES,
+    history::PAST_DAYS,
+    history::PAST_WORKLOADS,
     process::CPU_SECONDS,
     process::RESIDENT_BYTES,
     process::VIRTUAL_BYTES,

@@ -1,10 +1,22 @@
-//! What is known of the last days, from the history on disk and the journal: by day, and by hour of the week. Data only, and bounded: knows
+//! What is known of the last days, from the history on disk and the journal: by day, and by hour of the week. Pure and bounded: knows
 //! neither where it was read nor what follows from it.
+
+mod change;
+mod day;
+mod draft;
+mod event;
+mod week;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+pub use change::{Change, New};
+pub use day::{DAY_NS, midnight};
+pub use draft::{Draft, OF_OWNER, WEEKS, first_day};
+pub use event::Events;
+pub use week::hour;
 
 /// At most so many days, and so many workloads: those with the highest peaks.
 pub const DAYS: usize = 28;
@@ -31,7 +43,8 @@ pub struct Past {
 pub struct Span {
     /// Oldest first; a day of which nothing is known is missing.
     pub days: Vec<Day>,
-    /// By hour of the week in UTC, from Monday at midnight on; empty: nothing is known.
+    /// By hour of the week in UTC ([`hour`]), from Monday at midnight on; empty: nothing is known, or it is none of the [`WEEKS`] workloads
+    /// of which it is kept.
     pub week: Vec<Hour>,
 }
 
@@ -40,28 +53,39 @@ pub struct Span {
 pub struct Day {
     /// When it began, in nanoseconds since the Unix epoch.
     pub time: u64,
-    /// Of how many seconds of it anything is known.
+    /// Of how many seconds of it anything is known; none: only its kills are.
     pub seconds: u32,
     /// Bytes: least, mean, most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<[f64; 3]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anon: Option<[f64; 3]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vram: Option<[f64; 3]>,
     /// CPUs in use: mean, most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpus: Option<[f64; 2]>,
     /// The last memory limit that was in force, in bytes; of the host, its memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<f64>,
     /// Seconds in which some task waited (PSI), and seconds in reclaim and compaction, summed over tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_waiting: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub io_waiting: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stalls: Option<f64>,
     /// Bytes copied to GPUs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_to_device: Option<f64>,
     /// Processes that the OOM killer killed; absent where the journal does not reach back so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kills: Option<u32>,
 }
 
 /// An hour of the week, over all weeks that are known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Values", into = "Values")]
 pub struct Hour {
     /// In how many weeks anything was known of it.
     pub weeks: u16,
@@ -70,6 +94,21 @@ pub struct Hour {
     pub vram: Option<[f64; 2]>,
     pub cpus: Option<[f64; 2]>,
     pub host_to_device: Option<[f64; 2]>,
+}
+
+/// An hour in a recording, where there are thousands.
+type Values = (u16, Option<[f64; 2]>, Option<[f64; 2]>, Option<[f64; 2]>, Option<[f64; 2]>);
+
+impl From<Values> for Hour {
+    fn from((weeks, memory, vram, cpus, host_to_device): Values) -> Hour {
+        Hour { weeks, memory, vram, cpus, host_to_device }
+    }
+}
+
+impl From<Hour> for Values {
+    fn from(hour: Hour) -> Values {
+        (hour.weeks, hour.memory, hour.vram, hour.cpus, hour.host_to_device)
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -86,6 +125,7 @@ pub struct GpuDay {
 pub struct AlertDay {
     pub time: u64,
     pub fired: u32,
+    /// In which at least one of its alerts fired.
     pub seconds: u32,
 }
 

@@ -1,6 +1,7 @@
 //! The bounded state into which samples are folded. It knows workloads by name, but not how anything was measured; it does no
 //! IO and has no clock. Once every workload has been seen, folding counters allocates nothing.
 
+pub mod advice;
 pub mod change;
 pub mod circuit;
 pub mod coverage;
@@ -23,10 +24,12 @@ pub mod workload;
 
 use std::sync::Arc;
 
+use crate::past::Past;
 use crate::sample::{Reading, Start};
 use crate::signal::oom::KILLS;
 use crate::statistic;
 use crate::tier::{Entry, Quarter};
+use advice::Advices;
 use change::Changes;
 use circuit::Circuits;
 use coverage::Coverage;
@@ -86,6 +89,10 @@ pub struct View {
     pub coverage: Coverage,
     /// What could be measured at the last tick, and which numbers there were.
     pub known: Option<((u64, bool, bool), Known)>,
+    /// The last days; nothing is known of them before they were read.
+    pub past: Arc<Past>,
+    /// What somebody should change.
+    pub advice: Advices,
 }
 
 #[derive(Clone, Debug, PartialEq)]

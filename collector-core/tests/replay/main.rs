@@ -15,6 +15,7 @@ mod learn;
 mod level;
 mod model;
 mod need;
+mod past;
 mod series;
 mod served;
 mod told;

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | main | waits for the rings, reads the sources every tick, folds every sample; sole owner of the engine |
 //! | `serve` | HTTP, from snapshots (`snapshot`); its pool renders and compresses |
+//! | `past` | reads the last days, for advice |
 //! | `deliver`, `journal`, `history` | see `deliver`, `sink::journal` and `sink::history` |
 //! | those of the sources | see `source` |
 
@@ -13,6 +14,7 @@ mod fold;
 mod memory;
 mod options;
 mod pace;
+pub mod past;
 mod reload;
 mod request;
 pub mod round;

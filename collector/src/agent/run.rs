@@ -24,6 +24,7 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
         requests,
         stalls,
         restored,
+        past,
         rings,
         terminate,
         interrupt,
@@ -54,6 +55,10 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
                 fold.apply(Sample { time: clock::unix_ns(), reading });
             }
             Some(past) = restored.recv() => fold.restore(past),
+            Some(change) = past.recv() => {
+                let reading = Reading::Past(Box::new(change));
+                fold.apply(Sample { time: clock::unix_ns(), reading });
+            }
             name = round.names.next() => fold.apply(name),
             due = pace.next() => {
                 due.context("wait for the next tick")?;

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context as _, Result};
 use collector_core::engine::Engine;
+use collector_core::past::Change;
 use collector_core::pressure::{self, Refused, Stall, Trigger};
 use collector_core::sample::{ProbeState, Reading, Sample};
 use collector_core::stage::Stage;
@@ -21,6 +22,7 @@ use super::fold::{Fold, Leases};
 use super::memory::trim;
 use super::options::Options;
 use super::pace::Pace;
+use super::past;
 use super::reload::Reload;
 use super::request::{Incoming, Intake};
 use super::round::Round;
@@ -67,6 +69,8 @@ pub struct Agent {
     pub stalls: mpsc::Receiver<Stall>,
     /// What was before the start, sent when a slow journal has been read.
     pub restored: mpsc::Receiver<Restored>,
+    /// What is new of the last days.
+    pub past: mpsc::Receiver<Change>,
     /// The rings, if programs are loaded.
     pub rings: Option<Rings>,
     pub terminate: Signal,
@@ -130,6 +134,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
     let history = Limits::of(&config.history).map(|limits| History::start(config.journal.dir.clone(), limits));
     let history = history.transpose()?;
+    let last_days = past::start(config)?;
     let engine = Engine::with(effective.rules.clone());
     let (tally, left_out) = (Arc::<Tally>::default(), Arc::<AtomicU64>::default());
     let tick_ns = config.tick.as_nanos() as u64;
@@ -188,6 +193,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
         requests,
         stalls,
         restored,
+        past: last_days,
         rings,
         terminate,
         interrupt,

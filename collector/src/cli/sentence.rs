@@ -8,6 +8,9 @@ use serde_json::Value;
 
 /// What happened.
 pub fn sentence(kind: &str, what: &Value) -> String {
+    if let Some(told) = advice(kind, what) {
+        return told;
+    }
     let own = ["title", "summary", "sentence"].iter().find_map(|name| what.get(name)?.as_str());
     if let Some(own) = own {
         let names = ["id", "alert", "state"].iter().filter_map(|name| what.get(name)?.as_str());
@@ -19,6 +22,20 @@ pub fn sentence(kind: &str, what: &Value) -> String {
         fields(what, &mut text);
         text.trim_start().to_owned()
     })
+}
+
+/// What became of an advice.
+fn advice(kind: &str, what: &Value) -> Option<String> {
+    let text = |name: &str| what.get(name)?.as_str();
+    let (id, title) = (text("id")?, text("title")?);
+    let state = what.get("state").filter(|_| kind == "advice")?;
+    let value = state.pointer("/followed/value").and_then(Value::as_str);
+    let became = match value {
+        Some(value) => format!("was followed, with {value}"),
+        None if state.get("gone").is_some() => "holds no longer".to_owned(),
+        None => "holds".to_owned(),
+    };
+    Some(format!("{id} {became}: {title}"))
 }
 
 fn told(kind: &str, what: &Value) -> Option<String> {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use collector_core::level::{Level, State};
+use collector_core::level::{self, Level};
 use collector_core::outcome::Outcome;
 use collector_core::pressure::{Kind, Resource, Trigger};
 use collector_core::rate::{Bucket, Rates};
 use collector_core::signal::oom::{SIGKILL, Scope};
+use collector_core::standing::{Standing, State};
 use collector_core::statistic::gpu::Held;
 
 const UNKNOWN: &str = "(unknown)";
@@ -222,10 +223,19 @@ fn write(outcome: &Outcome) {
         }
         Outcome::Level(change) => {
             let (gpu, level, from) = (change.gpu.as_deref(), change.to.number(), change.from.number());
-            match change.to > Level::Moderate || change.state == State::Unknown {
+            match change.to > Level::Moderate || change.state == level::State::Unknown {
                 true => tracing::warn!(gpu, level, from, known = change.known, "{}", change.summary),
                 false => tracing::info!(gpu, level, from, known = change.known, "{}", change.summary),
             }
+        }
+        Outcome::Advice(standing) => {
+            let Standing { advice, state, .. } = &**standing;
+            let state = match state {
+                State::Holds => "advice".to_owned(),
+                State::Followed { value, .. } => format!("advice that was followed, with {value}"),
+                State::Gone { .. } => "advice that holds no longer".to_owned(),
+            };
+            tracing::info!(advice = advice.id, "{state}: {}", advice.title);
         }
         Outcome::Incident(incident) => {
             let (id, state) = (&incident.id, if incident.complete { " is complete" } else { "" });

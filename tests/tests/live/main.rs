@@ -42,6 +42,7 @@ mod network;
 mod oom;
 mod page;
 mod pass;
+mod past;
 mod pinned;
 mod price;
 mod process;

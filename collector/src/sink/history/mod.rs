@@ -2,6 +2,7 @@
 //! beside the journal.
 
 pub mod day;
+pub mod days;
 pub mod file;
 pub mod rare;
 pub mod read;

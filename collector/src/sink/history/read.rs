@@ -35,6 +35,10 @@ impl Reader {
         }
     }
 
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// The workloads of which anything is kept between two moments (nanoseconds since the Unix epoch), by name.
     pub fn workloads(&self, from: u64, to: u64) -> Result<Vec<String>> {
         let statement =

@@ -3,6 +3,7 @@
 //! Ids increase in the order of writing. Each is at least the time of writing in microseconds since the Unix epoch, so ids stay
 //! unique across files, and in order even if the clock jumps.
 
+pub mod days;
 pub mod file;
 pub mod read;
 pub mod thread;

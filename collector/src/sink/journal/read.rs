@@ -74,6 +74,10 @@ impl Reader {
         Reader { connection }
     }
 
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     pub(super) fn into_connection(self) -> Connection {
         self.connection
     }

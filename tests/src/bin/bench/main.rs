@@ -1,6 +1,7 @@
 //! `cargo xtask bench NAME…`: cost of the probes and the collector. Every figure with an aim is a ratio of two alternating
 //! measurements in one run, because absolute figures depend on the machine.
 
+mod advice;
 mod alert;
 mod api;
 mod block;
@@ -43,7 +44,7 @@ static ALLOCATOR: allocation::Counting = allocation::Counting;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench")]
 struct Arguments {
-    /// What to measure: fault, block, ring, idle, scrape, serve, api, page, rule, workloads, history, gpu, transfer, alert, guard, model, peers;
+    /// What to measure: fault, block, ring, idle, scrape, serve, api, page, rule, workloads, history, gpu, transfer, alert, advice, guard, model, peers;
     /// and memory, soak and siege, whose rounds are minutes [default: all except these three]
     names: Vec<String>,
     /// Number of measurements [default: each benchmark's own]
@@ -63,7 +64,7 @@ struct Arguments {
 /// Name, default number of rounds, and function of a benchmark.
 type Benchmark = (&'static str, usize, fn(usize) -> Result<Report>);
 
-const BENCHMARKS: [Benchmark; 17] = [
+const BENCHMARKS: [Benchmark; 18] = [
     ("fault", 30, fault::measure),
     ("block", 20, block::measure),
     ("ring", 20, ring::measure),
@@ -78,6 +79,7 @@ const BENCHMARKS: [Benchmark; 17] = [
     ("gpu", 20, gpu::measure),
     ("transfer", 30, transfer::measure),
     ("alert", 500, alert::measure),
+    ("advice", 30, advice::measure),
     ("guard", 100, guard::measure),
     ("model", 30, model::measure),
     ("peers", 10, peers::measure),

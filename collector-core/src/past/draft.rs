@@ -1,0 +1,238 @@
+//! Puts [`Past`] together from what is on disk: which workloads matter, and what is known of them. Pure; knows neither files nor when it is
+//! asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::day::{DAY_NS, midnight};
+use super::event::Events;
+use super::week::Week;
+use super::{Day, GpuDay, Past, Span, WORKLOADS};
+use crate::tier::{FIGURES, Known};
+
+/// Of these the hours of the week are kept, besides the host's.
+pub const WEEKS: usize = 64;
+/// Most workloads of one user: many of them leave room for others.
+pub const OF_OWNER: usize = 128;
+/// Most GPUs and MIG devices.
+const GPUS: usize = 256;
+/// Most workloads before those that matter are chosen.
+const CANDIDATES: usize = 2 * WORKLOADS;
+
+/// Who never held so many bytes, nothing on a GPU, and lost no process, is left out.
+const SMALL: f64 = (16 << 20) as f64;
+
+/// What is being put together.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    host: Drawn,
+    workloads: BTreeMap<Arc<str>, Drawn>,
+    gpus: BTreeMap<Arc<str>, Vec<GpuDay>>,
+    pub events: Events,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Drawn {
+    owner: Arc<str>,
+    days: Vec<Day>,
+    week: Week,
+}
+
+impl Drawn {
+    fn add(&mut self, quarters: &[Known], hours: bool) {
+        for day in quarters.chunk_by(|one, other| midnight(one.time) == midnight(other.time)) {
+            self.days.extend(day.first().map(|first| Day::of(midnight(first.time), day)));
+        }
+        if hours {
+            quarters.iter().for_each(|quarter| self.week.add(quarter));
+        }
+    }
+
+    fn most(&self, of: impl Fn(&Day) -> Option<[f64; 3]>) -> f64 {
+        self.days.iter().filter_map(|day| Some(of(day)?[2])).fold(0.0, f64::max)
+    }
+}
+
+impl Draft {
+    /// Adds whole days of the host, the oldest first; none of them twice.
+    pub fn host(&mut self, quarters: &[Known]) {
+        self.host.add(quarters, true);
+    }
+
+    /// The same of a workload; its owner is empty if that is root. With its hours of the week only if they are wanted ([`Self::weekly`]).
+    pub fn workload(&mut self, name: &str, owner: &str, quarters: &[Known], hours: bool) {
+        if quarters.is_empty() || (self.workloads.len() >= CANDIDATES && !self.workloads.contains_key(name)) {
+            return;
+        }
+        let drawn = self.workloads.entry(name.into()).or_default();
+        if *drawn.owner != *owner {
+            drawn.owner = owner.into();
+        }
+        drawn.add(quarters, hours);
+    }
+
+    /// Adds the hours of the week of a workload.
+    pub fn hours(&mut self, name: &str, quarters: &[Known]) {
+        if let Some(drawn) = self.workloads.get_mut(name) {
+            quarters.iter().for_each(|quarter| drawn.week.add(quarter));
+        }
+    }
+
+    pub fn gpu(&mut self, uuid: &Arc<str>, quarters: &[Known<FIGURES>]) {
+        if self.gpus.len() >= GPUS && !self.gpus.contains_key(uuid) {
+            return;
+        }
+        let days = self.gpus.entry(uuid.clone()).or_default();
+        for day in quarters.chunk_by(|one, other| midnight(one.time) == midnight(other.time)) {
+            days.extend(day.first().map(|first| GpuDay::of(midnight(first.time), day)));
+        }
+    }
+
+    pub fn knows(&self, name: &str) -> bool {
+        self.workloads.contains_key(name)
+    }
+
+    /// Those that are known so far, each with its owner.
+    pub fn names(&self) -> impl Iterator<Item = (Arc<str>, Arc<str>)> {
+        self.workloads.iter().map(|(name, drawn)| (name.clone(), drawn.owner.clone()))
+    }
+
+    /// The workloads whose hours of the week are worth keeping: those on GPUs, then the largest.
+    pub fn weekly(&self) -> BTreeSet<Arc<str>> {
+        let mut ranked: Vec<_> = self.workloads.iter().collect();
+        let rank = |drawn: &Drawn| (drawn.most(|day| day.vram) > 0.0, drawn.most(|day| day.memory));
+        ranked.sort_by(|(_, one), (_, other)| {
+            let ((gpu, memory), (other_gpu, other_memory)) = (rank(one), rank(other));
+            other_gpu.cmp(&gpu).then(other_memory.total_cmp(&memory))
+        });
+        ranked.into_iter().take(WEEKS).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// All of it, as of now. Kills are known of days of which the journal has all; what is older than `from` is left out.
+    pub fn finish(mut self, from: u64, now: u64, events_from: Option<u64>) -> Past {
+        let events = std::mem::take(&mut self.events);
+        let killed: BTreeSet<Arc<str>> = events.killed().cloned().collect();
+        for name in &killed {
+            if self.workloads.len() < CANDIDATES {
+                self.workloads.entry(name.clone()).or_default();
+            }
+        }
+        let within = |time: u64| time >= midnight(from) && time <= now;
+        let knows_kills = |day: u64| events_from.is_some_and(|since| since <= day);
+        let span = |name: Option<&Arc<str>>, drawn: Drawn| {
+            let mut days: BTreeMap<u64, Day> = drawn.days.into_iter().map(|day| (day.time, day)).collect();
+            for time in events.kill_days(name) {
+                days.entry(time).or_insert(Day { time, ..Day::default() });
+            }
+            let mut days: Vec<Day> = days.into_values().filter(|day| within(day.time)).collect();
+            for day in days.iter_mut().filter(|day| knows_kills(day.time)) {
+                day.kills = Some(events.kills(name, day.time));
+            }
+            days.retain(|day| *day != Day { time: day.time, ..Day::default() });
+            Span { days, week: drawn.week.hours() }
+        };
+        let host = span(None, self.host);
+        let mut workloads = BTreeMap::new();
+        for (name, drawn) in chosen(self.workloads, &killed) {
+            let span = span(Some(&name), drawn);
+            if !span.days.is_empty() {
+                workloads.insert(name, span);
+            }
+        }
+        let mut gpus = self.gpus;
+        gpus.values_mut().for_each(|days| days.retain(|day| within(day.time)));
+        gpus.retain(|_, days| !days.is_empty());
+        let mut alerts = events.clone().alerts();
+        alerts.values_mut().for_each(|days| days.retain(|day| within(day.time)));
+        Past { time: now, host, workloads, gpus, alerts, events_from }
+    }
+}
+
+/// Those with kills first, then those with the highest peaks; of one user not too many.
+fn chosen(workloads: BTreeMap<Arc<str>, Drawn>, killed: &BTreeSet<Arc<str>>) -> Vec<(Arc<str>, Drawn)> {
+    let mut ranked: Vec<(bool, f64, Arc<str>, Drawn)> = workloads
+        .into_iter()
+        .map(|(name, drawn)| (killed.contains(&name), drawn.most(|day| day.memory), name, drawn))
+        .filter(|(killed, peak, _, drawn)| *killed || *peak >= SMALL || drawn.most(|day| day.vram) > 0.0)
+        .collect();
+    ranked.sort_by(|one, other| {
+        other.0.cmp(&one.0).then(other.1.total_cmp(&one.1)).then_with(|| one.2.cmp(&other.2))
+    });
+    let mut of_owner: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+    ranked.retain(|(.., drawn)| {
+        let count = of_owner.entry(drawn.owner.clone()).or_default();
+        *count += 1;
+        drawn.owner.is_empty() || *count <= OF_OWNER
+    });
+    ranked.into_iter().take(WORKLOADS).map(|(.., name, drawn)| (name, drawn)).collect()
+}
+
+/// When the first of the days that are kept began, today among them.
+pub fn first_day(now: u64) -> u64 {
+    midnight(now).saturating_sub((super::DAYS as u64 - 1) * DAY_NS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::series::Series;
+    use crate::tier::{KEPT, Tier, kept};
+
+    const MIB: f32 = (1 << 20) as f32;
+    const QUARTER: u64 = Tier::QuarterHour.step();
+    const NOW: u64 = 40 * DAY_NS + 5 * QUARTER;
+
+    fn quarter(time: u64, peak: f32) -> Known {
+        let mut values = [[None; 3]; KEPT.len()];
+        values[kept(Series::Memory).unwrap()] = [Some(0.0), Some(peak / 2.0), Some(peak)];
+        Known { time, seconds: 900, values }
+    }
+
+    #[test]
+    fn days_are_apart_gaps_are_missing_and_what_is_of_tomorrow_is_left_out() {
+        let mut draft = Draft::default();
+        let times = [38 * DAY_NS, 38 * DAY_NS + QUARTER, 40 * DAY_NS, 41 * DAY_NS];
+        draft.host(&times.map(|time| quarter(time, MIB)));
+        let past = draft.finish(first_day(NOW), NOW, None);
+        let days: Vec<_> = past.host.days.iter().map(|day| (day.time / DAY_NS, day.seconds, day.kills)).collect();
+        assert_eq!(days, [(38, 1800, None), (40, 900, None)], "the clock was ahead once");
+        assert_eq!(past.time, NOW);
+        assert_eq!(first_day(NOW), 13 * DAY_NS, "28 days with today");
+        assert_eq!(first_day(DAY_NS), 0);
+    }
+
+    #[test]
+    fn kills_are_zero_where_the_journal_reaches_and_unknown_before() {
+        let mut draft = Draft::default();
+        draft.workload("a", "", &[38, 39, 40].map(|day| quarter(day * DAY_NS, 64.0 * MIB)), false);
+        draft.events.kill(39 * DAY_NS + 1, Some("a"), 3);
+        draft.events.kill(37 * DAY_NS + 1, Some("gone"), 1);
+        draft.events.kill(39 * DAY_NS + 2, Some("gone"), 1);
+        let past = draft.finish(first_day(NOW), NOW, Some(38 * DAY_NS + 1));
+        let kills = |name: &str| past.workloads[name].days.iter().map(|day| (day.time / DAY_NS, day.kills)).collect::<Vec<_>>();
+        assert_eq!(kills("a"), [(38, None), (39, Some(3)), (40, Some(0))]);
+        assert_eq!(kills("gone"), [(39, Some(1))], "nothing else is known of it");
+        let host: Vec<_> = past.host.days.iter().map(|day| (day.time / DAY_NS, day.kills, day.seconds)).collect();
+        assert_eq!(host, [(39, Some(4), 0)]);
+    }
+
+    #[test]
+    fn who_matters_is_kept_and_nobody_crowds_others_out() {
+        let mut draft = Draft::default();
+        for number in 0..(OF_OWNER + 50) {
+            draft.workload(&format!("crowd{number:03}"), "user-1000", &[quarter(40 * DAY_NS, 9000.0 * MIB)], false);
+        }
+        for number in 0..WORKLOADS {
+            draft.workload(&format!("w{number:03}"), "", &[quarter(40 * DAY_NS, (100 + number) as f32 * MIB)], false);
+        }
+        draft.workload("idle", "", &[quarter(40 * DAY_NS, MIB)], false);
+        draft.workload("killed", "", &[quarter(40 * DAY_NS, MIB)], false);
+        draft.events.kill(40 * DAY_NS, Some("killed"), 1);
+        assert_eq!(draft.weekly().len(), WEEKS);
+        let past = draft.finish(first_day(NOW), NOW, Some(0));
+        let count = |prefix: &str| past.workloads.keys().filter(|name| name.starts_with(prefix)).count();
+        assert_eq!((past.workloads.len(), count("crowd"), count("w")), (WORKLOADS, OF_OWNER, WORKLOADS - OF_OWNER - 1));
+        assert!(past.workloads.contains_key("killed") && !past.workloads.contains_key("idle"));
+        assert!(past.workloads.contains_key("w511") && !past.workloads.contains_key("w000"), "the smallest are left out");
+    }
+}
