@@ -6,7 +6,7 @@ mod rank;
 mod tests;
 mod value;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::advice::Advice;
@@ -32,6 +32,8 @@ const GONE: u64 = DAY;
 const STEP: u64 = 2 * MINUTE;
 /// Most advice that is followed over time.
 const TRACKS: usize = 1000;
+/// Most that is told at once: a start with much to say takes no room from other events.
+const TOLD: usize = 16;
 
 /// Advice over time.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +47,8 @@ pub struct Fold {
     judged: Option<u64>,
     /// What was known of the last days then.
     past: u64,
+    /// What happened, and was not told yet.
+    waiting: VecDeque<Outcome>,
 }
 
 #[derive(Clone, Debug)]
@@ -116,7 +120,9 @@ impl Fold {
             lacking: Arc::new(lacking),
             lacking_left_out,
         };
-        outcomes
+        self.waiting.extend(outcomes);
+        self.waiting.truncate(TRACKS);
+        self.waiting.drain(..TOLD.min(self.waiting.len())).collect()
     }
 
     /// An advice was judged to hold.
