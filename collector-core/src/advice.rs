@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::action::{Action, Object, Risk};
+use crate::amount;
 
 /// One advice.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -30,6 +31,7 @@ pub struct Advice {
 
 /// A number that it rests on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = AdviceEvidence)]
 pub struct Evidence {
     /// What it is, as a phrase: "highest use in 8 days".
     pub what: String,
@@ -40,6 +42,7 @@ pub struct Evidence {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = AdviceUnit)]
 pub enum Unit {
     Bytes,
     BytesPerSecond,
@@ -54,6 +57,7 @@ pub enum Unit {
 /// Where a number is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = AdviceOrigin)]
 pub enum Origin {
     /// Counted or read.
     Measured,
@@ -66,6 +70,7 @@ pub enum Origin {
 
 /// What it would have saved, in the period that it names. At least one number.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = AdviceSaves)]
 pub struct Saves {
     /// The period, in seconds.
     pub over_seconds: u64,
@@ -101,4 +106,126 @@ pub struct Lacking {
 /// The id of an advice: `rule:object`.
 pub fn id(rule: &str, object: &Object) -> String {
     format!("{rule}:{object}")
+}
+
+impl Confidence {
+    /// In their order.
+    pub const ALL: [Confidence; 3] = [Confidence::Low, Confidence::Medium, Confidence::High];
+    pub const LABELS: [&str; 3] = ["low", "medium", "high"];
+
+    pub fn label(self) -> &'static str {
+        Self::LABELS[self as usize]
+    }
+
+    pub fn of(label: &str) -> Option<Confidence> {
+        Self::ALL.into_iter().find(|known| known.label() == label)
+    }
+}
+
+impl Origin {
+    pub fn label(self) -> &'static str {
+        match self {
+            Origin::Measured => "measured",
+            Origin::Computed => "computed",
+            Origin::Configured => "configured",
+            Origin::Assumed => "assumed",
+        }
+    }
+}
+
+impl Evidence {
+    /// The value with its unit, for people.
+    pub fn amount(&self) -> String {
+        match self.unit {
+            Unit::Bytes => amount::bytes(self.value as u64),
+            Unit::BytesPerSecond => format!("{}/s", amount::bytes(self.value as u64)),
+            Unit::Seconds => time(self.value),
+            Unit::Ratio => amount::percent(self.value),
+            Unit::Cpus => format!("{} CPUs", amount::fixed(self.value, 2)),
+            Unit::Watts => amount::watts(self.value, None),
+            Unit::Count => count(self.value),
+        }
+    }
+}
+
+impl Saves {
+    /// What, and in which period: `in 8 d: 3 OOM kills, 12 min of stalls`. `None` if no number is known.
+    pub fn sentence(&self) -> Option<String> {
+        let kills = |kills: f64| match kills {
+            1.0 => "1 OOM kill".to_owned(),
+            kills => format!("{} OOM kills", count(kills)),
+        };
+        let parts = [
+            self.kills.map(kills),
+            self.stall_seconds.map(|seconds| format!("{} of stalls", time(seconds))),
+            self.bytes.map(|bytes| amount::bytes(bytes as u64)),
+            self.watts.map(|watts| amount::watts(watts, None)),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| format!("in {}: {}", amount::span(self.over_seconds), parts.join(", ")))
+    }
+}
+
+/// Of seconds and of days.
+fn time(seconds: f64) -> String {
+    match seconds {
+        ..120.0 => amount::seconds(seconds),
+        _ => amount::span(seconds.round() as u64),
+    }
+}
+
+/// With a digit after the point where it is a mean of few.
+fn count(value: f64) -> String {
+    amount::fixed(value, usize::from(value.fract() != 0.0 && value.abs() < 100.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_by_their_units() {
+        let amount = |value, unit| Evidence { what: String::new(), value, unit, origin: Origin::Measured }.amount();
+        for (value, unit, text) in [
+            (3.0 * 1024.0 * 1024.0, Unit::Bytes, "3.00 MiB"),
+            (-1.0, Unit::Bytes, "0 B"),
+            (2048.0, Unit::BytesPerSecond, "2.00 KiB/s"),
+            (0.25, Unit::Seconds, "250 ms"),
+            (119.0, Unit::Seconds, "119 s"),
+            (187_200.0, Unit::Seconds, "2 d 4 h"),
+            (0.875, Unit::Ratio, "88 %"),
+            (1.5, Unit::Cpus, "1.50 CPUs"),
+            (312.5, Unit::Watts, "313 W"),
+            (12_345.0, Unit::Count, "12345"),
+            (0.4, Unit::Count, "0.4"),
+        ] {
+            assert_eq!(amount(value, unit), text, "{value} {unit:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_saved_names_its_period_and_nothing_that_is_not_known() {
+        let saves = Saves {
+            over_seconds: 8 * 86_400,
+            stall_seconds: Some(732.0),
+            kills: Some(3.0),
+            ..Saves::default()
+        };
+        assert_eq!(saves.sentence().as_deref(), Some("in 8 d: 3 OOM kills, 12 min of stalls"));
+        let bytes = Saves { over_seconds: 86_400, bytes: Some(5.0 * 1024.0), watts: Some(35.0), ..Saves::default() };
+        assert_eq!(bytes.sentence().as_deref(), Some("in 24 h: 5.00 KiB, 35 W"));
+        let one = Saves { over_seconds: 60, kills: Some(1.0), ..Saves::default() };
+        assert_eq!(one.sentence().as_deref(), Some("in 60 s: 1 OOM kill"));
+        assert_eq!(Saves::default().sentence(), None);
+    }
+
+    #[test]
+    fn a_confidence_has_the_name_that_json_has() {
+        for confidence in Confidence::ALL {
+            assert_eq!(serde_json::to_value(confidence).unwrap(), confidence.label());
+            assert_eq!(Confidence::of(confidence.label()), Some(confidence));
+        }
+        assert!(Confidence::of("High").is_none() && Confidence::Low < Confidence::High);
+        assert_eq!(serde_json::to_value(Origin::Assumed).unwrap(), Origin::Assumed.label());
+    }
 }

@@ -214,9 +214,30 @@ pub fn seconds(seconds: f64) -> String {
     }
 }
 
+/// How long something took or has lasted, coarser the longer: `12 s`, `5 min`, `3 h 20 min`, `2 d 4 h`.
+pub fn span(seconds: u64) -> String {
+    let (minutes, hours) = (seconds / 60, seconds / 3600);
+    let two = |whole: u64, one: &str, rest: u64, other: &str| match rest {
+        0 => format!("{whole} {one}"),
+        rest => format!("{whole} {one} {rest} {other}"),
+    };
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{minutes} min"),
+        7200..172_800 => two(hours, "h", minutes % 60, "min"),
+        _ => two(hours / 24, "d", hours % 24, "h"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_are_coarser_the_longer_they_are() {
+        let spans = [0, 119, 120, 3599, 7200, 12_000, 86_400, 172_800, 187_200].map(span);
+        assert_eq!(spans, ["0 s", "119 s", "2 min", "59 min", "2 h", "3 h 20 min", "24 h", "2 d", "2 d 4 h"]);
+    }
 
     #[test]
     fn exact_bytes_are_read_as_the_same_number() {

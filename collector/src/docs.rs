@@ -17,6 +17,7 @@ use crate::exposition::SERIES;
 pub const PAGES: &[Page] = &[
     ("deploy/headroom.toml", example),
     ("deploy/prometheus/rules.yml", rules),
+    ("docs/advice.md", collector_core::advise::document::document),
     ("docs/api.md", collector_core::api::document),
     ("docs/config.md", config),
     ("docs/incidents.md", collector_core::incident::document),

@@ -11,6 +11,7 @@ import { Poll, type State } from "./poll";
 import * as route from "./route";
 import type { Route } from "./route";
 import * as theme from "./theme";
+import { Advised } from "./view/advice";
 import { Events } from "./view/event";
 import { Incident } from "./view/incident";
 import { Served } from "./view/model";
@@ -57,7 +58,7 @@ export function App() {
       press(event, {
         help: () => setHelp(true),
         theme: theme.next,
-        go: (view) => (location.hash = { overview: route.OVERVIEW, events: route.EVENTS, models: route.MODELS, reservations: route.RESERVATIONS }[view]),
+        go: (view) => (location.hash = { overview: route.OVERVIEW, events: route.EVENTS, models: route.MODELS, advice: route.ADVICE, reservations: route.RESERVATIONS }[view]),
         window: (at) => span(current.current, at),
         back: () => (location.hash = route.OVERVIEW),
       });
@@ -116,6 +117,8 @@ function heading(shown: Route, world: World): string {
       return "Alerts and incidents";
     case "models":
       return "Model servers";
+    case "advice":
+      return "Advice";
     case "reservations":
       return "Reservations";
     case "host":
@@ -135,6 +138,8 @@ function View({ shown, world }: { shown: Route; world: World }) {
       return <Events world={world} />;
     case "models":
       return <Served world={world} />;
+    case "advice":
+      return <Advised world={world} />;
     case "reservations":
       return <Reserved world={world} />;
     case "host":
@@ -164,6 +169,7 @@ function Head({ world, state, shown, help }: HeadProps) {
   const [chosen, setChosen] = useState(theme.choice());
   useEffect(() => theme.watch(() => setChosen(theme.choice())), []);
   const fires = world.status?.alerts.length ?? 0;
+  const sure = (world.status?.advice?.high ?? 0) + (world.status?.advice?.medium ?? 0);
   const here = (view: Route["view"]): "page" | undefined => (shown.view === view ? "page" : undefined);
   return (
     <header>
@@ -182,6 +188,9 @@ function Head({ world, state, shown, help }: HeadProps) {
         </a>
         <a href={route.MODELS} aria-current={here("models")}>
           Models
+        </a>
+        <a href={route.ADVICE} aria-current={here("advice")}>
+          Advice{sure > 0 ? ` (${sure})` : ""}
         </a>
         <a href={route.RESERVATIONS} aria-current={here("reservations")}>
           Reservations

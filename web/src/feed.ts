@@ -4,6 +4,7 @@ import { Failure, encode, read } from "./api";
 import { Meter, type Rates } from "./rate";
 import type { Route } from "./route";
 import type { Models } from "./served";
+import type { Suggestions } from "./suggestion";
 import type { Detail, Explained, IncidentLine, Incidents, Report, Reservations, Status } from "./type";
 import { Track } from "./chart/track";
 
@@ -16,6 +17,7 @@ export interface World {
   detail?: Detail;
   reservations?: Reservations;
   models?: Models;
+  suggestions?: Suggestions;
   incident?: Explained;
   /** What the charts show. */
   track?: Track;
@@ -56,6 +58,10 @@ export class Feed {
     else if (route.view === "models") {
       const models = await read<Models>("models", signal);
       this.world = { ...this.world, models };
+    }
+    else if (route.view === "advice") {
+      const suggestions = await read<Suggestions>("suggestions", signal);
+      this.world = { ...this.world, suggestions };
     }
     else await this.one(route, signal);
     return status.time;

@@ -11,6 +11,7 @@ export const KEYS: readonly (readonly [string, string])[] = [
   ["o", "overview"],
   ["e", "alerts and incidents"],
   ["m", "model servers"],
+  ["d", "advice: what to do"],
   ["l", "reservations (leases), and who waits for room"],
   ["1 … 5", "span of time of the charts"],
   ["t", "theme: system, light, dark"],
@@ -29,7 +30,7 @@ export function enable(on: boolean): void {
 export interface Actions {
   help: () => void;
   theme: () => void;
-  go: (view: "overview" | "events" | "models" | "reservations") => void;
+  go: (view: "overview" | "events" | "models" | "advice" | "reservations") => void;
   window: (place: number) => void;
   back: () => void;
 }
@@ -71,6 +72,9 @@ function act(key: string, actions: Actions): boolean {
       return true;
     case "m":
       actions.go("models");
+      return true;
+    case "d":
+      actions.go("advice");
       return true;
     case "l":
       actions.go("reservations");

@@ -6,6 +6,7 @@ export type Route =
   | { view: "overview" }
   | { view: "events" }
   | { view: "models" }
+  | { view: "advice" }
   | { view: "reservations" }
   | { view: "host"; window: number }
   | { view: "workload"; name: string; window: number }
@@ -24,7 +25,7 @@ export function parse(hash: string): Route {
   const [path = "", query = ""] = hash.replace(/^#\/?/, "").split("?");
   const [view = "", part = ""] = path.split("/");
   const name = decode(part);
-  if (view === "events" || view === "models" || view === "reservations") return { view };
+  if (view === "events" || view === "models" || view === "advice" || view === "reservations") return { view };
   if (view === "incident" && name) return { view, id: name };
   const asked = Number(new URLSearchParams(query).get("window"));
   const window = WINDOWS.some(([seconds]) => seconds === asked) ? asked : 300;
@@ -45,6 +46,7 @@ function decode(part: string): string {
 export const OVERVIEW = "#/";
 export const EVENTS = "#/events";
 export const MODELS = "#/models";
+export const ADVICE = "#/advice";
 export const RESERVATIONS = "#/reservations";
 
 export function incident(id: string): string {

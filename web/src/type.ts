@@ -25,7 +25,13 @@ export interface Status {
   gpus: GpuLine[];
   alerts: Alert[];
   incident?: NewestIncident;
+  advice?: AdviceCounts;
   unavailable: Unavailable[];
+}
+
+export interface AdviceCounts {
+  high: number;
+  medium: number;
 }
 
 export interface Report extends Status {

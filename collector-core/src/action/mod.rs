@@ -53,6 +53,7 @@ pub struct Action {
 /// What is done. The order is that of the documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ActionKind)]
 pub enum Kind {
     MemoryLow,
     MemoryMin,
@@ -91,6 +92,7 @@ pub enum Kind {
 /// What it is done to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ActionObject)]
 pub enum Object {
     Host,
     /// By its name.
@@ -110,6 +112,7 @@ pub enum Object {
 /// What may happen to somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ActionRisk)]
 pub enum Risk {
     /// Reversible in place, without a restart, and nobody is made to wait.
     Low,
@@ -121,6 +124,7 @@ pub enum Risk {
 
 /// What a person types, or puts into a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ActionCommand)]
 pub struct Command {
     pub tool: Tool,
     /// A command line; of a patch or a file, its text.
@@ -149,6 +153,7 @@ impl Command {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ActionTool)]
 pub enum Tool {
     Systemd,
     Docker,
@@ -165,6 +170,16 @@ pub enum Tool {
     Sglang,
     Headroom,
     Shell,
+}
+
+impl Risk {
+    pub fn label(self) -> &'static str {
+        match self {
+            Risk::Low => "low",
+            Risk::Medium => "medium",
+            Risk::High => "high",
+        }
+    }
 }
 
 impl fmt::Display for Object {

@@ -4,6 +4,7 @@
 mod cache;
 mod cpu;
 mod disk;
+pub mod document;
 mod gpu;
 mod limit;
 mod neighbour;

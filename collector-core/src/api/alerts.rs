@@ -1,4 +1,4 @@
-//! The alerts that fire, and what to do about them: the answers of `/api/v1/alerts` and `/api/v1/suggestions`.
+//! The alerts that fire: the answer of `/api/v1/alerts`.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -27,31 +27,8 @@ pub struct Firing {
     pub annotations: BTreeMap<String, String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Suggestions {
-    /// Time in nanoseconds since the Unix epoch.
-    pub time: u64,
-    /// In the order of the alerts.
-    pub suggestions: Vec<Suggestion>,
-}
-
-/// What to do about an alert that fires.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Suggestion {
-    pub alert: String,
-    pub severity: Severity,
-    pub labels: BTreeMap<String, String>,
-    /// What is wrong, in one sentence.
-    pub summary: String,
-    /// What to do.
-    pub action: String,
-    /// Id of the incident that explains it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub incident: Option<String>,
-}
-
 /// The alerts that fire: the most severe first, of those the newest.
-fn sorted(view: &View) -> Vec<&Arc<Alert>> {
+pub(super) fn sorted(view: &View) -> Vec<&Arc<Alert>> {
     let mut alerts: Vec<&Arc<Alert>> = view.firing.alerts().collect();
     alerts.sort_by_key(|alert| Reverse((alert.severity, alert.started)));
     alerts
@@ -87,24 +64,10 @@ fn annotations(alert: &Alert) -> BTreeMap<String, String> {
     texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.clone()))).collect()
 }
 
-impl Suggestions {
-    pub fn of(view: &View) -> Suggestions {
-        let suggestion = |alert: &Arc<Alert>| Suggestion {
-            alert: alert.alert.to_string(),
-            severity: alert.severity,
-            labels: alert.labels.clone(),
-            summary: alert.summary.clone(),
-            action: alert.action.clone(),
-            incident: alert.incident.clone(),
-        };
-        let wanted = sorted(view).into_iter().filter(|alert| !alert.action.is_empty());
-        Suggestions { time: view.time, suggestions: wanted.map(suggestion).collect() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::suggestions::Suggestions;
     use crate::api::workloads::Detail;
     use crate::engine::Engine;
     use crate::engine::test::{ID, start};
@@ -175,8 +138,8 @@ mod tests {
     #[test]
     fn each_alert_suggests_what_its_rule_says() {
         let Suggestions { suggestions, .. } = Suggestions::of(engine().view());
-        let told: Vec<_> = suggestions.iter().map(|it| (&*it.alert, &*it.action, it.labels.len())).collect();
-        assert_eq!(told, [("Hot", "Ask /a.", 1), ("Warm", "Look at it.", 0)]);
+        let told: Vec<_> = suggestions.iter().map(|it| (it.alert.as_deref(), &*it.action, it.labels.len())).collect();
+        assert_eq!(told, [(Some("Hot"), "Ask /a.", 1), (Some("Warm"), "Look at it.", 0)]);
     }
 
     #[test]

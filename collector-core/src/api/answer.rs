@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::alerts::{Alerts, Suggestions};
+use super::alerts::Alerts;
 use super::circuits::Circuits;
 use super::coverage::Coverage;
 use super::gpus::Gpus;
@@ -15,6 +15,7 @@ use super::read::Read;
 use super::report::Report;
 use super::reservations::Reservations;
 use super::status::Status;
+use super::suggestions::Suggestions;
 use super::window::History;
 use super::workloads::{Detail, Summary};
 use crate::view::View;

@@ -23,6 +23,7 @@ pub mod report;
 pub mod reservations;
 pub mod schema;
 pub mod status;
+pub mod suggestions;
 pub mod window;
 pub mod workloads;
 

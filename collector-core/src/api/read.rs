@@ -1,6 +1,6 @@
 //! The reads of the API, as data: paths, parameters, and the types of the answers. Knows no HTTP.
 
-use super::alerts::{Alerts, Suggestions};
+use super::alerts::Alerts;
 use super::circuits::Circuits;
 use super::coverage::Coverage;
 use super::gpus::Gpus;
@@ -13,6 +13,7 @@ use super::report::Report;
 use super::reservations::{Reservations, Viewer};
 use super::schema::{Answer, schema};
 use super::status::Status;
+use super::suggestions::Suggestions;
 use super::window::{self, History, Query};
 use super::workloads::{Detail, Summary};
 use crate::alert::Severity;
@@ -169,7 +170,8 @@ pub const ROUTES: &[Route] = &[
     Route {
         path: "suggestions",
         alias: Some("monitoring/optimization-suggestions"),
-        help: "What to do about each alert that fires.",
+        help: "What to do about each alert that fires, and what to change on this host: each advice with its evidence, what it would have \
+            saved, how sure that is, its risk and the commands; what became of advice that was followed, and what could not be judged.",
         parameters: &[],
         answer: Answer::Type(schema::<Suggestions>),
         read: |_| Read::Suggestions,

@@ -2,6 +2,7 @@
 //! known. Built from the history's quarters of an hour and from what the journal has. Knows neither where those are read nor how a
 //! page is shown.
 
+pub mod advice;
 mod axis;
 pub mod block;
 pub mod card;
@@ -27,6 +28,7 @@ use serde::Serialize;
 
 use crate::alert::{Alert, Severity, State};
 use crate::incident::{Incident, Kind};
+use crate::standing::Standing;
 use crate::tier::{Known, Rare};
 use card::Card;
 pub use compare::compared;
@@ -64,6 +66,8 @@ pub struct Digest {
     pub kills: u64,
     /// How often each rule fired, the most severe first.
     pub alerts: Vec<Count>,
+    /// What to change: what was advised at the end of the period, then what was followed, or gone, within it.
+    pub advice: Vec<Standing>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -106,6 +110,10 @@ pub struct Material {
     pub events_from: Option<u64>,
     pub incidents: Vec<Incident>,
     pub alerts: Vec<Alert>,
+    /// All that was written of advice before the end of the period, the oldest first, and the quarters of an hour in which the agent started
+    /// since then.
+    pub advice: Vec<advice::Written>,
+    pub starts: Vec<u64>,
 }
 
 impl Digest {
@@ -146,6 +154,7 @@ impl Digest {
                 (order, alert.severity.label(), alert.alert.to_string())
             })),
             incidents: events,
+            advice: advice::of_period((from, to), &material.advice, &material.starts),
         }
     }
 

@@ -6,12 +6,13 @@ use super::draw::{Setting, chart, curve, memory_chart, period, share};
 use super::gap::Record;
 use super::words::{UNKNOWN, bytes, cpus, duration, plain, plural, shown};
 use super::zone::Zone;
-use super::{Count, Digest, gpu, start, summary, workload};
+use super::{Count, Digest, advice, gpu, start, summary, workload};
 use crate::amount::percent;
 
 /// At most this many are listed.
 const INCIDENTS: usize = 50;
 const GAPS: usize = 20;
+const ADVICE: usize = 20;
 
 /// The report of one period.
 pub fn page(digest: &Digest, setting: &Setting) -> Vec<Block> {
@@ -25,6 +26,7 @@ pub fn page(digest: &Digest, setting: &Setting) -> Vec<Block> {
         return blocks;
     }
     blocks.push(Block::Findings(findings));
+    changes(&mut blocks, digest, zone);
     host(&mut blocks, digest, zone);
     gpu::gpus(&mut blocks, digest, zone);
     start::starts(&mut blocks, &digest.starts);
@@ -33,6 +35,18 @@ pub fn page(digest: &Digest, setting: &Setting) -> Vec<Block> {
     alerts(&mut blocks, digest);
     record(&mut blocks, digest, zone);
     blocks
+}
+
+fn changes(blocks: &mut Vec<Block>, digest: &Digest, zone: &Zone) {
+    if digest.advice.is_empty() {
+        return;
+    }
+    blocks.push(Block::Head("What to change".to_owned()));
+    let first = digest.advice.iter().take(ADVICE);
+    blocks.push(Block::Events(first.map(|standing| advice::entry(standing, zone)).collect()));
+    if let Some(rest) = digest.advice.len().checked_sub(ADVICE).filter(|rest| *rest > 0) {
+        blocks.push(Block::Paragraph(format!("{rest} more: headroom report --json has all.")));
+    }
 }
 
 fn host(blocks: &mut Vec<Block>, digest: &Digest, zone: &Zone) {

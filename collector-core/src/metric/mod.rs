@@ -1,6 +1,7 @@
 //! The catalogue of metrics, each declared once. The exposition and the documentation are made from its rows; rows
 //! only read the view, and know neither where a number came from nor who asks for it.
 
+pub mod advice;
 pub mod alert;
 pub mod block;
 mod bucket;
@@ -134,6 +135,9 @@ pub const METRICS: &[Metric] = &[
     leak::PACE,
     leak::EXHAUSTION,
     leak::EARLIEST,
+    advice::ADVICE,
+    advice::FOLLOWED,
+    advice::LACKING,
     level::LEVEL,
     level::GPU_LEVEL,
     level::USED_RATIO,

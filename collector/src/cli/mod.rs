@@ -1,5 +1,6 @@
 //! The command line: one file for each verb.
 
+pub mod advise;
 pub mod check_config;
 mod claim;
 pub mod completions;
@@ -77,6 +78,7 @@ When something is wrong:
   headroom incidents            which OOM kills and periods of pressure there were
   headroom explain              why the last one happened, and the minute before it
   headroom events --follow      new events as they happen
+  headroom advise               what to change, with evidence, what it would have saved, and commands
 
 Before something starts:
   headroom level                how degraded the host is, 0 to 4, and what may still start
@@ -113,6 +115,7 @@ enum Verb {
     Models(models::ModelsArgs),
     Rules(rules::RulesArgs),
     Level(level::LevelArgs),
+    Advise(advise::AdviseArgs),
     Alerts(journal::AlertsArgs),
     Incidents(journal::IncidentsArgs),
     Events(journal::EventsArgs),
@@ -186,6 +189,7 @@ fn verb(verb: &Verb) -> Result<u8, Failure> {
         Verb::Gpus(args) => gpus::run(args, &begin(&args.settings)?),
         Verb::Models(args) => models::run(args, &begin(&args.settings)?),
         Verb::Level(args) => return level::run(args, &begin(&args.settings)?).map(Exit::code),
+        Verb::Advise(args) => advise::run(args, &begin(&args.settings)?),
         Verb::Rules(args) => rules::run(args, &begin(&args.settings)?.rules),
         Verb::Alerts(args) => journal::alerts(args, &begin(&args.settings)?.config),
         Verb::Incidents(args) => journal::incidents(args, &begin(&args.settings)?.config),

@@ -6,6 +6,7 @@ use std::{fs, io};
 
 use anyhow::{Context as _, anyhow};
 use collector_core::digest::{Digest, Listed, Material, Setting, compared, html, markdown, page, text};
+use collector_core::tier::Rare;
 
 use super::moment::Moment;
 use super::settings::Settings;
@@ -21,7 +22,7 @@ const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 86_400 * SECOND;
 const LONGEST: u64 = 366;
 
-/// Report on a period: what stands out, peaks against limits, GPUs, incidents and their causes, alerts
+/// Report on a period: what stands out, what to change, peaks against limits, GPUs, incidents and their causes, alerts
 ///
 /// Reads the history (a quarter of an hour at a time) and the journal, so it works without a running agent. A peak is compared with
 /// the limit that was in force at that time. What was not recorded is not known: the page says for how much of the period the host
@@ -173,6 +174,12 @@ impl Record {
         if let Some(journal) = &self.journal {
             material.incidents = journal.incidents_since(from)?;
             material.alerts = journal.alerts_since(from)?;
+            material.advice = journal.advice_before(to)?;
+        }
+        if let (Some(history), Some((oldest, _))) = (&self.history, material.advice.first()) {
+            let counts = history.counts(*oldest, to)?;
+            let started = counts.into_iter().filter(|(_, rare, _)| *rare == Rare::Start);
+            material.starts = started.map(|(time, ..)| time).collect();
         }
         Ok(Digest::new((from, to), &material))
     }

@@ -82,6 +82,29 @@ pub fn right(text: &str, width: usize) -> String {
     format!("{}{text}", " ".repeat(width.saturating_sub(count(text))))
 }
 
+/// A text in as many lines of at most `width` as it needs, broken at spaces where there are any, each after so many blanks.
+pub fn paragraph(paint: Paint, indent: usize, text: &str, width: usize) -> Vec<Line> {
+    let text = shown(text).into_owned();
+    let room = width.saturating_sub(indent).max(1);
+    let (mut lines, mut line) = (Vec::new(), String::new());
+    for word in text.split_whitespace() {
+        if !line.is_empty() && count(&line) + 1 + count(word) > room {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        for c in word.chars() {
+            if count(&line) >= room {
+                lines.push(std::mem::take(&mut line));
+            }
+            line.push(c);
+        }
+    }
+    lines.push(line);
+    lines.into_iter().map(|line| Line::new(paint, format!("{}{line}", " ".repeat(indent)))).collect()
+}
+
 /// A column of a table.
 pub struct Column {
     pub head: String,
@@ -188,6 +211,22 @@ mod tests {
         let rows = [name];
         let lines = table(&[Column::text("NAME", &rows, |name| (Paint::Plain, (*name).to_owned()))], 80);
         assert_eq!(lines[1].render(80, false), line);
+    }
+
+    #[test]
+    fn a_paragraph_breaks_at_spaces_and_a_long_word_where_it_must() {
+        let lines = |text, width| {
+            let lines = paragraph(Paint::Plain, 2, text, width);
+            lines.iter().map(|line| line.render(width, false)).collect::<Vec<_>>()
+        };
+        assert_eq!(lines("one two  three", 9), ["  one two", "  three"]);
+        assert_eq!(lines("a 0123456789 b", 7), ["  a", "  01234", "  56789", "  b"]);
+        assert_eq!(lines("", 9), [""]);
+        assert_eq!(lines("a\u{202e}b", 80), [r"  a\xe2\x80\xaeb"]);
+        for width in 0..30 {
+            let lines = lines("Raise the memory limit of docker/web-with-a-long-name", width);
+            assert!(lines.iter().all(|line| line.chars().count() <= width.max(1)), "{width}: {lines:?}");
+        }
     }
 
     #[test]

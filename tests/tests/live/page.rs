@@ -155,13 +155,14 @@ fn what_is_reserved_and_who_waits_is_shown_as_it_changes() {
 }
 
 /// The views, by their addresses behind the `#`, and what is on each.
-fn views(staged: &Staged) -> [(&'static str, String, &'static str); 5] {
+fn views(staged: &Staged) -> [(&'static str, String, &'static str); 6] {
     let workload = format!("/workload/{}", encoded(&staged.cgroup.path));
     let incident = format!("/incident/{}", staged.incident()["id"].as_str().unwrap());
     [
         ("overview", "/".to_owned(), "[data-rows] tbody tr"),
         ("host", "/host".to_owned(), "figure.chart canvas"),
         ("events", "/events".to_owned(), "li.item"),
+        ("advice", "/advice".to_owned(), "main p.dim"),
         ("workload", workload, "figure.chart canvas"),
         ("incident", incident, ".next p"),
     ]

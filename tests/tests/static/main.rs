@@ -5,6 +5,7 @@
 
 mod access;
 mod action;
+mod advise;
 mod cli;
 mod dashboard;
 mod degradation;

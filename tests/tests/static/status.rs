@@ -17,25 +17,25 @@ use serde_json::Value;
 
 const RECORDING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/replay/gpu.jsonl");
 
-fn headroom(listen: SocketAddr, verb: &[&str]) -> Output {
+pub fn headroom(listen: SocketAddr, verb: &[&str]) -> Output {
     let mut command = Command::new(binary());
     command.env_clear().env("HEADROOM_GPU_ENABLED", "off").env("HEADROOM_JOURNAL_DIR", "/nowhere");
     command.args(verb).args(["--config", "/dev/null"]).stdin(Stdio::null());
     command.args(["--listen", &listen.to_string()]).output().unwrap()
 }
 
-fn out(output: &Output) -> &str {
+pub fn out(output: &Output) -> &str {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     std::str::from_utf8(&output.stdout).unwrap()
 }
 
 /// An address at which nobody listens.
-fn nobody() -> SocketAddr {
+pub fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// Answers each request with what `answer` says for its path: status line and body.
-fn answering(answer: impl Fn(&str) -> (&'static str, String) + Send + 'static) -> SocketAddr {
+pub fn answering(answer: impl Fn(&str) -> (&'static str, String) + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {

@@ -95,17 +95,25 @@ class Alert(_Alert, total=False):
 
 
 class _Suggestion(TypedDict):
-    alert: str
-    severity: str
+    #: alert or advice
+    kind: str
     labels: Dict[str, str]
     summary: str
     action: str
 
 
 class Suggestion(_Suggestion, total=False):
-    """What to do about an alert that fires."""
+    """What to do about an alert that fires, or what to change on this host."""
 
+    alert: str
+    severity: str
     incident: str
+    #: The id of an advice: `headroom advise ID` has its evidence and the commands.
+    advice: str
+    #: low, medium or high
+    confidence: str
+    #: low, medium or high
+    risk: str
 
 
 class Suggestions(TypedDict):

@@ -12,6 +12,7 @@ use crate::alert::Alert;
 use crate::api::alerts;
 use crate::api::gpus::{self, GpuLine};
 use crate::api::level::LevelLine;
+use crate::api::suggestions::AdviceCounts;
 use crate::statistic::host::{Statistic, Values, average, average_busy};
 use crate::view::View;
 use Statistic::*;
@@ -62,6 +63,9 @@ pub struct Status {
     /// The newest incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<Incident>,
+    /// How much advice holds: `/api/v1/suggestions` has it; absent if nothing was judged yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<AdviceCounts>,
     /// What cannot be read now.
     #[serde(default)]
     pub unavailable: Vec<Unavailable>,
@@ -205,6 +209,7 @@ impl Status {
                 title: newest.title.clone(),
                 cause: newest.cause.clone(),
             }),
+            advice: AdviceCounts::of(view),
             unavailable: unavailable(view),
         }
     }

@@ -47,6 +47,7 @@ On the screen:
   WORKLOAD  services and containers; those nearest to their limit, or to the host's memory, come first.
             CPU 1.00 is one full CPU. `headroom workloads` lists all
   Last      the newest incident: `headroom explain` tells all about it
+  Advice    how much there is to change, of high and medium confidence: `headroom advise` lists it
 A line is yellow or red while a warning or a critical alert about it fires.
 
 Examples:

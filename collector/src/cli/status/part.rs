@@ -3,6 +3,7 @@
 use collector_core::alert::Alert;
 use collector_core::amount::{bytes, fixed, percent};
 use collector_core::api::status::{FilesystemLine, NetworkLine, Status};
+use collector_core::api::suggestions::AdviceCounts;
 use collector_core::api::workloads;
 
 use super::picture::{Part, Picture};
@@ -213,7 +214,7 @@ pub fn workloads(picture: &Picture, width: usize) -> Part {
 pub fn last(picture: &Picture, _: usize) -> Part {
     let label = || Line::new(Paint::Dim, left("Last", LABEL));
     let status = &picture.status;
-    let lines = match &status.incident {
+    let mut lines = match &status.incident {
         Some(incident) => {
             let when = ago(status.time, incident.time);
             let what = label().and(Paint::Plain, format!("{when} ago: {}", incident.title));
@@ -227,6 +228,12 @@ pub fn last(picture: &Picture, _: usize) -> Part {
         }
         None => vec![label().and(Paint::Plain, "no incident is known: `sudo headroom run` records them")],
     };
+    // What is of low confidence is no news.
+    if let Some(AdviceCounts { high, medium, .. }) = status.advice.filter(|advice| advice.high + advice.medium > 0) {
+        let sure = if medium == 0 { String::new() } else { format!(", {high} of high confidence") };
+        let text = format!("{}{sure}: headroom advise", high + medium);
+        lines.push(Line::new(Paint::Dim, left("Advice", LABEL)).and(Paint::Plain, text));
+    }
     Part { least: lines.len(), lines, order: 0, apart: true }
 }
 

@@ -18,6 +18,7 @@ const STATUS: &str = "/api/v1/status";
 const HISTORY: &str = "/api/v1/history";
 const INCIDENTS: &str = "/api/v1/incidents";
 const MODELS: &str = crate::cli::models::MODELS;
+const SUGGESTIONS: &str = crate::cli::advise::SUGGESTIONS;
 const RESERVATIONS: &str = "/api/v1/reservations";
 /// The list of incidents is asked for when the newest one changes, and once in as many looks.
 const SELDOM: u32 = 5;
@@ -89,6 +90,10 @@ impl Agent {
             },
             models: match wish.models {
                 true => Some(find(&self.client, MODELS)?),
+                false => None,
+            },
+            advice: match wish.advice {
+                true => Some(find(&self.client, SUGGESTIONS)?),
                 false => None,
             },
             workloads: self.now.clone(),

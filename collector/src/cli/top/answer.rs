@@ -6,6 +6,7 @@ use collector_core::api::problem::Problem;
 use collector_core::api::process::Processes;
 use collector_core::api::reservations::{Reservations, Viewer};
 use collector_core::api::status::Status;
+use collector_core::api::suggestions::Suggestions;
 use collector_core::api::window::{History, Query, USUAL};
 use collector_core::api::workloads::Summary;
 use collector_core::incident::Incident;
@@ -24,6 +25,8 @@ pub struct Wish {
     pub reservations: bool,
     /// Model servers.
     pub models: bool,
+    /// What to change.
+    pub advice: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -47,6 +50,8 @@ pub struct Answers {
     pub reservations: Option<Result<Reservations, String>>,
     /// Model servers, in the same way.
     pub models: Option<Result<Models, String>>,
+    /// What to change, in the same way.
+    pub advice: Option<Result<Suggestions, String>>,
     /// Where a recording is.
     pub played: Option<Played>,
 }
@@ -83,6 +88,7 @@ impl Answers {
             processes: None,
             incident: wish.incident.as_ref().map(explained),
             models: wish.models.then(|| Ok(Models::of(view))),
+            advice: wish.advice.then(|| Ok(Suggestions::of(view))),
             reservations: wish.reservations.then(|| Ok(Reservations::of(view, Viewer::All))),
             played: None,
         }

@@ -20,7 +20,7 @@ pub const HELP: &[(&str, &str)] = &[
     ("r", "reverse the order"),
     ("t", "tree: workloads below the cgroups that contain them"),
     ("z", "also slices and pods, which are sums of others, and idle workloads"),
-    ("i a m l", "incidents; alerts that fire; model servers; reservations (leases), and who waits for room"),
+    ("i a m l d", "incidents; alerts that fire; model servers; reservations (leases), and who waits for room; what to do: advice"),
     ("e", "explain an incident: the chosen one, or the newest of the chosen workload, or the newest"),
     ("Space", "of a recording: pause, or go on"),
     ("← →  [ ]", "of a recording: one tick back or on; sixty"),
@@ -70,6 +70,7 @@ pub fn key(model: &mut Model, mut key: KeyEvent) -> Option<Request> {
         KeyCode::Char('a') => model.enter(Pane::Alerts),
         KeyCode::Char('l') => model.enter(Pane::Reservations),
         KeyCode::Char('m') => model.enter(Pane::Models),
+        KeyCode::Char('d') => model.enter(Pane::Advice),
         KeyCode::Char('e') => explain(model),
         KeyCode::Enter => enter(model),
         KeyCode::Char(c) if model.open().pane == Pane::Table && table(model, c) => {}
@@ -138,6 +139,10 @@ fn typed(model: &mut Model, code: KeyCode) {
 fn enter(model: &mut Model) {
     match model.open().pane {
         Pane::Table => {}
+        Pane::Advice => {
+            let id = model.advice().map(|line| line.advice.id.clone());
+            return id.into_iter().for_each(|id| model.enter(Pane::Advised(id)));
+        }
         Pane::Models => return model.served().into_iter().for_each(|name| model.enter(Pane::Workload(name))),
         _ => return explain(model),
     }
@@ -173,7 +178,7 @@ pub fn mouse(model: &mut Model, mouse: MouseEvent) {
 }
 
 fn is_list(pane: &Pane) -> bool {
-    matches!(pane, Pane::Table | Pane::Incidents | Pane::Alerts | Pane::Reservations | Pane::Models)
+    matches!(pane, Pane::Table | Pane::Incidents | Pane::Alerts | Pane::Reservations | Pane::Models | Pane::Advice)
 }
 
 /// The first click on a row chooses it, the second opens it.

@@ -46,7 +46,7 @@ use screen::{Restore, Screen, Signals};
   / t z         filter; tree of cgroups; also slices, pods and idle workloads
   < > r         sort by another column; reverse
   i a e         incidents; alerts that fire; explain an incident
-  m l           model servers; reservations, and who waits for room
+  d m l         what to do: advice; model servers; reservations, and who waits for room
   Space ← → + - of a recording: pause, step, faster, slower
   ? Esc q       all keys; back; quit
 

@@ -2,6 +2,7 @@
 
 use collector_core::api::incidents::IncidentLine;
 use collector_core::api::models::Models;
+use collector_core::api::suggestions::{AdviceLine, Suggestions};
 use collector_core::lease::Reservation;
 use ratatui::layout::{Position, Rect};
 
@@ -23,6 +24,10 @@ pub enum Pane {
     Reservations,
     /// Model servers.
     Models,
+    /// What to change.
+    Advice,
+    /// One advice, with everything.
+    Advised(String),
     /// One incident, explained.
     Incident(String),
     Help,
@@ -123,6 +128,16 @@ impl Model {
         self.answers.as_deref()?.models.as_ref()?.as_ref().ok()
     }
 
+    pub fn suggestions(&self) -> Option<&Suggestions> {
+        self.answers.as_deref()?.advice.as_ref()?.as_ref().ok()
+    }
+
+    /// The chosen advice.
+    pub fn advice(&self) -> Option<&AdviceLine> {
+        let all = &self.suggestions()?.advice;
+        all.get(self.open().at.min(all.len().saturating_sub(1)))
+    }
+
     /// The workload of the chosen model server.
     pub fn served(&self) -> Option<String> {
         let rows = rows(self.models()?);
@@ -141,6 +156,7 @@ impl Model {
             incident: find(|pane| if let Pane::Incident(id) = pane { Some(id) } else { None }),
             reservations: self.open().pane == Pane::Reservations,
             models: self.open().pane == Pane::Models,
+            advice: matches!(self.open().pane, Pane::Advice | Pane::Advised(_)),
         }
     }
 
@@ -208,8 +224,10 @@ impl Model {
                 self.chosen = name;
                 at
             }
-            Pane::Incidents | Pane::Alerts | Pane::Reservations | Pane::Models => at.min(shown.saturating_sub(1)),
-            Pane::Workload(_) | Pane::Incident(_) | Pane::Help => at.min(shown.saturating_sub(height)),
+            Pane::Incidents | Pane::Alerts | Pane::Reservations | Pane::Models | Pane::Advice => {
+                at.min(shown.saturating_sub(1))
+            }
+            Pane::Workload(_) | Pane::Incident(_) | Pane::Advised(_) | Pane::Help => at.min(shown.saturating_sub(height)),
         };
         self.open_mut().at = at;
     }
@@ -246,7 +264,8 @@ impl Model {
             Pane::Models => newest(Some(&self.served()?)),
             Pane::Incidents => answers.incidents.get(self.open().at).map(|it| it.id.clone()),
             Pane::Alerts => answers.status.alerts.get(self.open().at)?.incident.clone(),
-            Pane::Reservations | Pane::Incident(_) | Pane::Help => None,
+            Pane::Advice => newest(Some(self.advice()?.workload.as_deref()?)),
+            Pane::Reservations | Pane::Incident(_) | Pane::Advised(_) | Pane::Help => None,
         }
     }
 }

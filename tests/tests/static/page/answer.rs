@@ -6,6 +6,7 @@ use std::fs;
 use collector_core::api::gpus::GpuLine;
 use collector_core::api::openapi;
 use collector_core::api::report::Report;
+use collector_core::api::suggestions::Suggestions;
 use collector_core::api::window::{History, Recent};
 use collector_core::api::workloads::{Detail, Line};
 use collector_core::incident::Cause;
@@ -19,7 +20,7 @@ type Fields = BTreeMap<String, (String, bool)>;
 /// What the page declares: interfaces, and names for a choice of words.
 fn declared() -> (BTreeMap<String, Fields>, BTreeMap<String, String>) {
     let read = |file: &str| fs::read_to_string(root().join("web/src").join(file)).unwrap();
-    let text = ["type.ts", "evidence.ts", "served.ts"].map(read).concat();
+    let text = ["type.ts", "evidence.ts", "served.ts", "suggestion.ts"].map(read).concat();
     let (mut interfaces, mut choices) = (BTreeMap::<String, Fields>::new(), BTreeMap::new());
     let mut open = String::new();
     let is_other = |line: &str| line.is_empty() || line.starts_with("//") || line.starts_with("import type ");
@@ -134,4 +135,5 @@ fn what_the_page_takes_for_granted_is_in_empty_answers_too() {
     of("History", serde_json::to_value(History::default()).unwrap());
     of("Recent", serde_json::to_value(Recent::default()).unwrap());
     of("Cause", serde_json::to_value(Cause::default()).unwrap());
+    of("Suggestions", serde_json::to_value(Suggestions::default()).unwrap());
 }

@@ -8,7 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use collector_core::amount::{bytes, percent, seconds, watts};
+use collector_core::advice::{Evidence, Origin, Saves, Unit};
+use collector_core::amount::{bytes, percent, seconds, span, watts};
 use collector_tests::needs;
 use collector_tests::require::{installed, tools};
 use collector_tests::scratch::scratch;
@@ -168,6 +169,30 @@ fn the_pages_own_tests_pass() {
     assert!(passed.is_some_and(|passed| passed >= 10), "{said}");
 }
 
+/// What advice would have saved, as the terminal writes it.
+fn saves() -> Vec<Value> {
+    let day = Saves { over_seconds: 86_400, ..Saves::default() };
+    let cases = [
+        day.clone(),
+        Saves { kills: Some(1.0), ..day.clone() },
+        Saves { kills: Some(2.0), stall_seconds: Some(0.25), ..day.clone() },
+        Saves { kills: Some(0.4), stall_seconds: Some(119.6), ..day.clone() },
+        Saves { stall_seconds: Some(732.5), bytes: Some(5e9), watts: Some(312.5), ..day.clone() },
+        Saves { over_seconds: 691_200, kills: Some(123.4), ..day },
+    ];
+    cases.iter().map(|saves| json!([saves, saves.sentence()])).collect()
+}
+
+/// Numbers of evidence, in the same way.
+fn evidence() -> Vec<Value> {
+    let units =
+        [Unit::Bytes, Unit::BytesPerSecond, Unit::Seconds, Unit::Ratio, Unit::Cpus, Unit::Watts, Unit::Count];
+    let values = [0.0, 0.25, 1.5, 7.0, 119.0, 187_200.0, 8_589_934_592.0];
+    let one = |unit, value| Evidence { what: String::new(), value, unit, origin: Origin::Measured };
+    let all = units.into_iter().flat_map(|unit| values.map(|value| one(unit, value)));
+    all.map(|evidence| json!([evidence, evidence.amount()])).collect()
+}
+
 /// Amounts as the terminal writes them.
 fn cases() -> Value {
     let amounts =
@@ -175,7 +200,11 @@ fn cases() -> Value {
     let shares = [0.0, 0.0001, 0.0004, 0.0006, 0.004, 0.0994, 0.0996, 0.123, 0.125, 0.5, 0.999, 1.0, 12.0];
     let times = [0.0, 0.0004, 0.012, 0.99, 0.9994, 0.9996, 1.0, 9.9, 9.96, 10.5, 12.3, 119.0, 120.0, 86_400.0];
     let powers = [0.0, 0.4, 0.5, 1.5, 2.5, 70.25, 99.9, 312.4, 312.5, 312.6, 313.5, 700.0];
+    let spans = [0_u64, 119, 120, 3599, 7200, 12_000, 86_400, 172_799, 172_800, 187_200, 691_200, 7_776_000];
     json!({
+        "spans": spans.map(|time| json!([time, span(time)])),
+        "saves": saves(),
+        "evidence": evidence(),
         "bytes": amounts.map(|amount: u64| json!([amount, bytes(amount)])),
         "percent": shares.map(|share| json!([share, percent(share)])),
         "seconds": times.map(|time| json!([time, seconds(time)])),

@@ -1,5 +1,6 @@
 //! Draws the model: a band of the host, the newest pane, and a line of keys. Says where things are, for the mouse.
 
+mod advice;
 mod chart;
 mod host;
 mod list;
@@ -58,6 +59,8 @@ pub fn draw(frame: &mut Frame, model: &Model) -> Hits {
         Pane::Alerts => list::alerts(buffer, body, model),
         Pane::Reservations => reservation::draw(buffer, body, model),
         Pane::Models => server::draw(buffer, body, model),
+        Pane::Advice => advice::draw(buffer, body, model),
+        Pane::Advised(id) => scroll(buffer, body, model, advice::lines(model, id, width)),
         Pane::Workload(name) => scroll(buffer, body, model, workload::lines(model, name, width, height)),
         Pane::Incident(id) => scroll(buffer, body, model, explained(model, id, width)),
         Pane::Help => scroll(buffer, body, model, help(width)),
@@ -104,12 +107,13 @@ fn footer(model: &Model) -> Line {
         return Line::new(Paint::Bold, "filter: ").and(Paint::Plain, format!("{}_", model.order.filter));
     }
     let keys = match &model.open().pane {
-        Pane::Table => "Enter open  / filter  <> sort  i incidents  a alerts  m models  l leases  ? help",
+        Pane::Table => "Enter open  / filter  <> sort  i incidents  a alerts  d advice  m models  ? help",
         Pane::Workload(_) => "e explain its incident  Esc back  ? help",
         Pane::Incidents | Pane::Alerts => "Enter explain  Esc back  ? help",
+        Pane::Advice => "Enter evidence and commands  e explain its incident  Esc back  ? help",
         Pane::Models => "Enter its workload  e explain its incident  Esc back  ? help",
         Pane::Reservations => "↑ ↓ choose  Esc back  ? help",
-        Pane::Incident(_) | Pane::Help => "↑ ↓ scroll  Esc back",
+        Pane::Incident(_) | Pane::Advised(_) | Pane::Help => "↑ ↓ scroll  Esc back",
     };
     let mut line = Line::default();
     if let Some(Answers { played: Some(played), .. }) = model.answers.as_deref() {
