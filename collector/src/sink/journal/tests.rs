@@ -12,6 +12,7 @@ use collector_core::alert::{Alert, State};
 use collector_core::incident::Incident;
 use collector_core::outcome::Outcome;
 use collector_core::pressure::{self, Resource, Stall, Trigger};
+use collector_core::standing::Standing;
 use rusqlite::Connection;
 
 use super::file::{FILE, LAYOUT, Limits, Progress, open};
@@ -85,6 +86,29 @@ fn resolved(name: &str) -> Alert {
 
 fn names(alerts: &[Alert]) -> Vec<&str> {
     alerts.iter().map(|alert| &*alert.alert).collect()
+}
+
+#[test]
+fn advice_is_read_back_with_what_became_of_it() {
+    let folder = Folder::new();
+    let (mut connection, _) = open(&folder.0, &LIMITS).unwrap();
+    let standing = |state: serde_json::Value| -> Standing {
+        let advice = serde_json::json!({
+            "id": "r:host", "rule": "r", "object": "host", "title": "{\"advice\":", "why": "", "evidence": [], "confidence": "low",
+            "because": "", "risk": "low", "actions": [], "since": 1, "state": state,
+        });
+        serde_json::from_value(advice).unwrap()
+    };
+    let begun = standing("holds".into());
+    let gone = standing(serde_json::json!({"gone": {"at": 7}}));
+    let entry = |id: u64, standing: &Standing| {
+        let outcome = Outcome::Advice(Box::new(standing.clone()));
+        Entry::Outcome { id, time: id * 1000, outcome: Arc::new(outcome), sinks: sinks(&[]) }
+    };
+    append(&mut connection, &[event(1), entry(2, &begun), event(3), entry(4, &gone), entry(5, &begun)]).unwrap();
+    let reader = Reader::open(&folder.0).unwrap();
+    assert_eq!(reader.advice_before(5000).unwrap(), [(2000, begun), (4000, gone)]);
+    assert_eq!(reader.advice_before(2000).unwrap(), []);
 }
 
 #[test]
