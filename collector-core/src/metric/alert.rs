@@ -3,7 +3,7 @@
 use super::row::{Detail, Kind, Metric, Value, WORKLOAD};
 
 /// Every label that a series of the catalogue can have, except those of infos, which rules cannot read.
-pub const LABELS: [&str; 44] = {
+pub const LABELS: [&str; 47] = {
     let [workload, namespace, pod, container] = WORKLOAD;
     [
         workload,
@@ -15,6 +15,7 @@ pub const LABELS: [&str; 44] = {
         "access",
         "by",
         "clock",
+        "confidence",
         "device",
         "direction",
         "event",
@@ -37,6 +38,8 @@ pub const LABELS: [&str; 44] = {
         "quantile",
         "reason",
         "resource",
+        "risk",
+        "rule",
         "scope",
         "server",
         "sink",
