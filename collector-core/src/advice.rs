@@ -103,6 +103,24 @@ pub struct Lacking {
     pub missing: String,
 }
 
+impl Evidence {
+    pub fn measured(what: impl Into<String>, value: f64, unit: Unit) -> Evidence {
+        Evidence { what: what.into(), value, unit, origin: Origin::Measured }
+    }
+
+    pub fn computed(what: impl Into<String>, value: f64, unit: Unit) -> Evidence {
+        Evidence { origin: Origin::Computed, ..Evidence::measured(what, value, unit) }
+    }
+
+    pub fn configured(what: impl Into<String>, value: f64, unit: Unit) -> Evidence {
+        Evidence { origin: Origin::Configured, ..Evidence::measured(what, value, unit) }
+    }
+
+    pub fn assumed(what: impl Into<String>, value: f64, unit: Unit) -> Evidence {
+        Evidence { origin: Origin::Assumed, ..Evidence::measured(what, value, unit) }
+    }
+}
+
 /// The id of an advice: `rule:object`.
 pub fn id(rule: &str, object: &Object) -> String {
     format!("{rule}:{object}")

@@ -97,6 +97,8 @@ pub enum Object {
     Host,
     /// By its name.
     Workload(String),
+    /// A model server, by its name: a workload may have several.
+    Server(String),
     /// A GPU, by its number.
     Gpu(u32),
     /// A block device, by its name.
@@ -186,7 +188,7 @@ impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Object::Host => f.write_str("host"),
-            Object::Workload(name) | Object::Disk(name) | Object::File(name) | Object::Alert(name) => f.write_str(name),
+            Object::Workload(name) | Object::Server(name) | Object::Disk(name) | Object::File(name) | Object::Alert(name) => f.write_str(name),
             Object::Gpu(number) => write!(f, "gpu{number}"),
             Object::Process(pid) => write!(f, "process {pid}"),
         }

@@ -5,12 +5,15 @@ mod cache;
 mod cpu;
 mod disk;
 pub mod document;
+mod draft;
 mod gpu;
 mod limit;
 mod neighbour;
 mod server;
 mod swap;
 mod watch;
+#[cfg(test)]
+mod world;
 
 use crate::advice::{Advice, Lacking};
 use crate::past::Past;

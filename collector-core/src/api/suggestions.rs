@@ -200,6 +200,7 @@ impl Suggestion {
     fn advice(advice: &Advice) -> Suggestion {
         let label = match &advice.object {
             Object::Workload(name) => Some(("workload", name.clone())),
+            Object::Server(name) => Some(("server", name.clone())),
             Object::Gpu(number) => Some(("gpu", number.to_string())),
             _ => None,
         };

@@ -36,6 +36,11 @@ pub fn room(view: &View) -> impl FnMut(&Advice) -> bool {
     move |advice| {
         let owner = match &advice.object {
             Object::Workload(name) => view.workloads.owner(name).to_owned(),
+            Object::Server(name) => {
+                let told = view.models.servers.get(name.as_str());
+                let workload = told.and_then(|told| told.workload(&view.workloads));
+                workload.map_or_else(|| "/".to_owned(), |workload| view.workloads.owner(&workload.name).to_owned())
+            }
             // Users make files, and name processes.
             Object::File(_) | Object::Process(_) => "/".to_owned(),
             Object::Host | Object::Gpu(_) | Object::Disk(_) | Object::Alert(_) => return true,

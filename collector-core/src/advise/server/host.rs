@@ -1,0 +1,372 @@
+//! What a server keeps in host memory: prompts, KV cache, weights, and what is configured and does nothing.
+
+use super::change::{Flags, configure};
+use super::{Given, Judged, Rule, Served, each, give};
+use crate::advice::{Confidence, Evidence, Saves, Unit};
+use crate::amount::{bytes, percent};
+use crate::statistic::model::Kind;
+use crate::statistic::model::Statistic::{
+    OffloadBytes, OffloadHits, OffloadLoaded, OffloadStored, OffloadUsed, PrefixHits, PrefixLookups, PromptCacheBytes,
+    UnusedSwapBytes, WeightOffloadBytes,
+};
+use crate::statistic::model::WHOLE;
+use crate::view::number::{Known, Number};
+
+const MIB: f64 = 1_048_576.0;
+const GIB: f64 = 1_073_741_824.0;
+/// Prompt caches are advised in these steps.
+const STEP: f64 = 256.0 * MIB;
+/// Of what is left, a cache may take this share: others grow as well.
+const OF_LEFT: f64 = 0.5;
+/// A cache is of no use if less than this share of what was looked for was found in it, of so many tokens at least.
+const USELESS: f64 = 0.02;
+const LOOKED: u64 = 100_000;
+/// Likewise for KV cache in host memory: what came back, of what was moved there.
+const UNUSED: f64 = 0.05;
+const FOUND: f64 = 0.2;
+const MOVED: u64 = 1 << 30;
+/// The host is full from this share of its memory, and has room below that one (the two-tier deployment's own numbers).
+const FULL: f64 = 0.85;
+const ROOMY: f64 = 0.65;
+/// By so much it is changed at a time, and these are its bounds.
+const BY: f64 = 4.0 * GIB;
+const LEAST: f64 = 8.0 * GIB;
+const MOST: f64 = 24.0 * GIB;
+/// Pinned memory is more than configured from this factor on. PyTorch rounds each pinned allocation up to a power of two.
+const OVER: f64 = 1.25;
+/// What vLLM reserves nothing for, if nobody says otherwise.
+const DEFAULT_SWAP: f64 = 4.0 * GIB;
+
+pub(super) const PROMPT_CACHE_LOWER: Rule = Rule {
+    name: "prompt_cache_lower",
+    when: "llama-server's prompt cache (8 GiB unless --cache-ram says otherwise) may still grow by more than its workload and the host have left; or less than 2 % of the tokens of prompts were found again in a day.",
+    needs: "/slots or /metrics of llama-server, and the memory of its processes",
+    judge: |given, judged| {
+        for served in each(given, &[Kind::LlamaCpp]) {
+            let Some(limit) = served.get(PromptCacheBytes).filter(|limit| *limit > 0.0) else { continue };
+            let Some(held) = served.told.held(given.view).prompt_cache.map(|held| held as f64) else {
+                served.lacks("prompt_cache_lower", judged, "the anonymous memory of its processes");
+                continue;
+            };
+            let Some(left) = left(&served) else {
+                served.lacks("prompt_cache_lower", judged, "how much memory its workload and the host have left");
+                continue;
+            };
+            let grows = (limit - held).max(0.0);
+            if grows > left {
+                bounded(judged, &served, limit, held, left);
+            } else {
+                useless(judged, &served, limit, held);
+            }
+        }
+    },
+};
+
+/// It can outgrow what is left.
+fn bounded(judged: &mut Judged, served: &Served<'_>, limit: f64, held: f64, left: f64) {
+    let to = (((held + OF_LEFT * left) / STEP).floor() * STEP).max(0.0);
+    let title = format!("Limit the prompt cache of {} to {} (now {})", served.name(), bytes(to as u64), bytes(limit as u64));
+    let why = format!(
+        "It keeps the prompts of requests that ended in host memory, up to {}; it holds {} of that, and {} more is left for it before its limit or the host's memory is reached.",
+        bytes(limit as u64),
+        bytes(held as u64),
+        bytes(left as u64),
+    );
+    let advice = served.draft("prompt_cache_lower", configure(served, &cache_flags(to)), title, why);
+    give(
+        judged,
+        crate::advice::Advice {
+            evidence: vec![
+                Evidence::configured("prompt cache, at most", limit, Unit::Bytes),
+                Evidence::measured("prompt cache now, as its anonymous memory grew since it serves", held, Unit::Bytes),
+                Evidence::computed("memory left to its workload and the host", left, Unit::Bytes),
+            ],
+            saves: Some(Saves {
+                over_seconds: served.over(),
+                bytes: Some(limit - to),
+                assuming: "the cache fills up, as it does with enough different prompts".to_owned(),
+                ..Saves::default()
+            }),
+            confidence: Confidence::Medium,
+            because: "what it may take and what is left are known; whether enough different prompts come is not".to_owned(),
+            ..advice
+        },
+    );
+}
+
+/// Nothing is found in it.
+fn useless(judged: &mut Judged, served: &Served<'_>, limit: f64, held: f64) {
+    let day = &served.day;
+    let Some((hits, looked)) = day.grown(PrefixHits).zip(day.grown(PrefixLookups)) else { return };
+    let share = hits as f64 / looked.max(1) as f64;
+    if held < GIB || looked < LOOKED || share >= USELESS || !served.seen("prompt_cache_lower", judged) {
+        return;
+    }
+    let title = format!("Switch the prompt cache of {} off: it holds {}", served.name(), bytes(held as u64));
+    let why = format!(
+        "Of {looked} tokens of prompts {} were found again, in its slots and in the cache together: its clients send other prompts each time.",
+        percent(share)
+    );
+    let (confidence, because) = served.sure(Confidence::Medium);
+    let advice = served.draft("prompt_cache_lower", configure(served, &cache_flags(0.0)), title, why);
+    give(
+        judged,
+        crate::advice::Advice {
+            evidence: vec![
+                Evidence::configured("prompt cache, at most", limit, Unit::Bytes),
+                Evidence::measured("prompt cache now, as its anonymous memory grew since it serves", held, Unit::Bytes),
+                Evidence::measured("tokens of prompts that were found again, of all", share, Unit::Ratio),
+            ],
+            saves: Some(Saves {
+                over_seconds: served.over(),
+                bytes: Some(held),
+                assuming: "prompts stay as different as they were".to_owned(),
+                ..Saves::default()
+            }),
+            confidence,
+            because,
+            ..advice
+        },
+    );
+}
+
+fn cache_flags(to: f64) -> Flags {
+    let mib = format!("{}", (to / MIB).round());
+    Flags { llama: vec![("--cache-ram", mib.clone())], ollama: vec![("LLAMA_ARG_CACHE_RAM", mib)], ..Flags::default() }
+}
+
+/// Bytes that its workload and the host have left: the limit less what reclaim cannot free, and what the host has available.
+fn left(served: &Served<'_>) -> Option<f64> {
+    let view = served.given.view;
+    let host = view.host.memory()?.available as f64;
+    let known = Known::of(&view.coverage);
+    let of = |number: Number| number.of(served.workload?, known).map(|value| value as f64);
+    let own = of(Number::Limit).zip(of(Number::Memory));
+    let own = own.map(|(limit, memory)| limit - memory + of(Number::File).unwrap_or(0.0));
+    Some(own.map_or(host, |own| own.min(host)).max(0.0))
+}
+
+/// Mean use of the host's memory: of the last days, if they are known, else now; and whether it is of days.
+fn host_used(given: &Given<'_>) -> Option<(f64, bool)> {
+    let days = given.past.host.days.iter().filter_map(|day| {
+        let used = day.memory?[1] / day.limit.filter(|limit| *limit > 0.0)?;
+        Some((used * f64::from(day.seconds), f64::from(day.seconds)))
+    });
+    let (sum, seconds) = days.fold((0.0, 0.0), |(sum, all), (used, seconds)| (sum + used, all + seconds));
+    if seconds >= 86_400.0 {
+        return Some((sum / seconds, true));
+    }
+    Some((given.view.host.memory()?.used_ratio(), false))
+}
+
+const OFFLOADS: &[Kind] = &[Kind::Vllm, Kind::Sglang];
+
+fn offload_flags(to: f64) -> Flags {
+    let gib = format!("{}", (to / GIB).round());
+    // SGLang counts in powers of ten, for each rank.
+    Flags { vllm: vec![("--kv-offloading-size", gib)], sglang: vec![("--hicache-size", format!("{}", (to / 1e9).round()))], ..Flags::default() }
+}
+
+pub(super) const KV_OFFLOAD_LOWER: Rule = Rule {
+    name: "kv_offload_lower",
+    when: "A server keeps KV cache in host memory, and less than 5 % of the bytes that it moved there came back in a day; or the host's memory is more than 85 % full on average (then by 4 GiB at a time, and not below 8 GiB).",
+    needs: "metrics of vLLM or SGLang with KV cache in host memory",
+    judge: |given, judged| {
+        for served in each(given, OFFLOADS) {
+            let Some(size) = served.get(OffloadBytes).filter(|size| *size > 0.0) else { continue };
+            let (stored, loaded) = (served.day.grown(OffloadStored), served.day.grown(OffloadLoaded));
+            let back = stored.zip(loaded).filter(|(stored, _)| *stored >= MOVED);
+            let back = back.map(|(stored, loaded)| (stored, loaded as f64 / stored as f64));
+            let full = host_used(given).filter(|(used, _)| *used > FULL);
+            let (to, reason) = match (back, full) {
+                (Some((_, back)), _) if back < UNUSED => {
+                    if !served.seen("kv_offload_lower", judged) {
+                        continue;
+                    }
+                    (0.0, format!("{} of what it moved to host memory came back", percent(back)))
+                }
+                (_, Some((used, _))) if size > LEAST => ((size - BY).max(LEAST), format!("{} of the host's memory is in use", percent(used))),
+                (None, None) if stored.is_none() => {
+                    served.lacks("kv_offload_lower", judged, "what it moves to host memory and back");
+                    continue;
+                }
+                _ => continue,
+            };
+            let unused = to == 0.0;
+            let title = match unused {
+                true => format!("Switch the KV cache of {} in host memory off: {} pinned", served.name(), bytes(size as u64)),
+                false => format!("Lower the KV cache of {} in host memory to {} (now {})", served.name(), bytes(to as u64), bytes(size as u64)),
+            };
+            let why = format!("It is pinned, so nobody else can have it, and {reason}.");
+            let actions = match unused {
+                true => vec![crate::action::by_hand(
+                    served.object(),
+                    "Start it without --kv-offloading-size (SGLang: --enable-hierarchical-cache)".to_owned(),
+                    crate::action::Risk::High,
+                )],
+                false => configure(&served, &offload_flags(to)),
+            };
+            let (confidence, because) = match (unused, full) {
+                (true, _) => served.sure(Confidence::High),
+                (false, Some((_, true))) => (Confidence::Medium, "the host was full on average of days; how much the server's clients lose is not known".to_owned()),
+                _ => (Confidence::Low, "the host is full now; days of history are not there".to_owned()),
+            };
+            let mut evidence = vec![Evidence::configured("KV cache in host memory", size, Unit::Bytes)];
+            if let Some((stored, back)) = back {
+                evidence.push(Evidence::measured("bytes that it moved to host memory", stored as f64, Unit::Bytes));
+                evidence.push(Evidence::measured("bytes that came back, as a share of these", back, Unit::Ratio));
+            }
+            if let Some((used, _)) = full {
+                evidence.push(Evidence::measured("memory of the host in use, on average", used, Unit::Ratio));
+            }
+            let advice = served.draft("kv_offload_lower", actions, title, why);
+            let saves = Saves {
+                over_seconds: served.over(),
+                bytes: Some(size - to),
+                assuming: "its clients ask as they did".to_owned(),
+                ..Saves::default()
+            };
+            give(judged, crate::advice::Advice { evidence, saves: Some(saves), confidence, because, ..advice });
+        }
+    },
+};
+
+pub(super) const KV_OFFLOAD_RAISE: Rule = Rule {
+    name: "kv_offload_raise",
+    when: "A server keeps KV cache in host memory, 20 % or more of the bytes that it moved there came back in a day, its own is full while requests wait, the host's memory is less than 65 % full on average, and 4 GiB more leave it below that. Not above 24 GiB, nor where it says that less than 95 % of it is in use.",
+    needs: "metrics of vLLM or SGLang with KV cache in host memory",
+    judge: |given, judged| {
+        for served in each(given, OFFLOADS) {
+            let Some(size) = served.get(OffloadBytes).filter(|size| *size > 0.0 && *size + BY <= MOST) else { continue };
+            let moved = served.day.grown(OffloadStored).zip(served.day.grown(OffloadLoaded)).filter(|(stored, _)| *stored >= MOVED);
+            let Some(back) = moved.map(|(stored, loaded)| loaded as f64 / stored as f64).filter(|back| *back >= FOUND) else { continue };
+            let full = served.get(OffloadUsed).is_none_or(|used| used >= 0.95 * WHOLE as f64);
+            if !full || served.day.full_seconds <= 0.0 || !served.seen("kv_offload_raise", judged) {
+                continue;
+            }
+            let Some(memory) = given.view.host.memory() else { continue };
+            let Some((used, _)) = host_used(given) else { continue };
+            let after = used.max(memory.used_ratio()) + BY / memory.total as f64;
+            if after > ROOMY || left(&served).is_none_or(|left| left < 2.0 * BY) {
+                continue;
+            }
+            let hits = served.day.grown(OffloadHits);
+            let title = format!("Raise the KV cache of {} in host memory to {} (now {})", served.name(), bytes((size + BY) as u64), bytes(size as u64));
+            let why = format!(
+                "{} of what it moves there comes back, its own KV cache was full for {} while requests waited, and the host has room: {} of its memory is in use.",
+                percent(back),
+                crate::amount::seconds(served.day.full_seconds),
+                percent(used),
+            );
+            let mut evidence = vec![
+                Evidence::configured("KV cache in host memory", size, Unit::Bytes),
+                Evidence::measured("bytes that came back, as a share of those moved there", back, Unit::Ratio),
+                Evidence::measured("time in which its KV cache was full and requests waited", served.day.full_seconds, Unit::Seconds),
+                Evidence::measured("memory of the host in use, on average", used, Unit::Ratio),
+            ];
+            evidence.extend(hits.map(|hits| Evidence::measured("tokens that it found in host memory", hits as f64, Unit::Count)));
+            let (confidence, seen) = served.sure(Confidence::Medium);
+            let because = format!("{seen}; how much more would be found in a larger one is not known");
+            let advice = served.draft("kv_offload_raise", configure(&served, &offload_flags(size + BY)), title, why);
+            give(judged, crate::advice::Advice { evidence, confidence, because, ..advice });
+        }
+    },
+};
+
+pub(super) const KV_OFFLOAD_OVER: Rule = Rule {
+    name: "kv_offload_over",
+    when: "A server holds 25 % more host memory for KV cache than is configured: PyTorch rounds each pinned allocation up to a power of two.",
+    needs: "the memory of vLLM's processes, or what SGLang says",
+    judge: |given, judged| {
+        for served in each(given, OFFLOADS) {
+            let Some(size) = served.get(OffloadBytes).filter(|size| *size > 0.0) else { continue };
+            // Weights that were moved to host memory are shared memory as well.
+            if served.get(WeightOffloadBytes).is_some_and(|bytes| bytes > 0.0) {
+                continue;
+            }
+            let held = served.told.held(given.view).kv_offload.map(|held| held as f64);
+            let Some(held) = held.filter(|held| *held > OVER * size && held - size > GIB) else { continue };
+            over(judged, &served, ("kv_offload_over", "KV cache in host memory", size, held), offload_flags);
+        }
+    },
+};
+
+pub(super) const WEIGHT_OFFLOAD_OVER: Rule = Rule {
+    name: "weight_offload_over",
+    when: "vLLM keeps weights in host memory (--cpu-offload-gb), and its drivers pin 25 % more than that for its GPUs together.",
+    needs: "pinned memory of the server's processes (transfer.enabled, or VmPin), and its command line",
+    judge: |given, judged| {
+        for served in each(given, &[Kind::Vllm]) {
+            let Some(each) = served.get(WeightOffloadBytes).filter(|size| *size > 0.0) else { continue };
+            let all = given.view.models.servers.values().filter(|told| told.workload(&given.view.workloads).map(|it| &it.name) == served.workload.map(|it| &it.name));
+            let gpus = served.gpus().len();
+            if gpus == 0 || all.count() != 1 {
+                continue;
+            }
+            let Some(pinned) = served.told.held(given.view).pinned else {
+                served.lacks("weight_offload_over", judged, "how much its drivers pin");
+                continue;
+            };
+            let (size, held) = (each * gpus as f64, pinned as f64 - served.get(OffloadBytes).unwrap_or(0.0));
+            if held > OVER * size && held - size > GIB {
+                let flags = |to: f64| Flags { vllm: vec![("--cpu-offload-gb", format!("{}", (to / gpus as f64 / GIB).floor()))], ..Flags::default() };
+                over(judged, &served, ("weight_offload_over", "weights in host memory", size, held), flags);
+            }
+        }
+    },
+};
+
+/// More is held than configured: what would be held is what was meant.
+fn over(judged: &mut Judged, served: &Served<'_>, row: (&'static str, &str, f64, f64), flags: impl Fn(f64) -> Flags) {
+    let (rule, what, size, held) = row;
+    let to = (size * size / held / GIB).floor().max(1.0) * GIB;
+    let title = format!("Count with {} of {what} for {}, or configure {} (now {})", bytes(held as u64), served.name(), bytes(to as u64), bytes(size as u64));
+    let why = format!(
+        "{} are configured, and {} are held: pinned allocations are rounded up to powers of two by PyTorch. It cannot be reclaimed, and no limit that was made for {} fits it.",
+        bytes(size as u64),
+        bytes(held as u64),
+        bytes(size as u64),
+    );
+    let advice = served.draft(rule, configure(served, &flags(to)), title, why);
+    give(
+        judged,
+        crate::advice::Advice {
+            evidence: vec![
+                Evidence::configured(format!("{what}, as configured"), size, Unit::Bytes),
+                Evidence::measured(format!("{what}, as held"), held, Unit::Bytes),
+            ],
+            saves: Some(Saves {
+                over_seconds: served.over(),
+                bytes: Some(held - size),
+                assuming: "it is rounded up by the same factor again".to_owned(),
+                ..Saves::default()
+            }),
+            confidence: Confidence::Medium,
+            because: "both numbers are known; by how much a smaller one is rounded up is not".to_owned(),
+            ..advice
+        },
+    );
+}
+
+pub(super) const SWAP_SPACE: Rule = Rule {
+    name: "vllm_swap_space",
+    when: "vLLM is started with a swap space other than the default, and its engine has no blocks for it: since version 1 of the engine it does nothing, and since 0.18 the flag is gone.",
+    needs: "metrics of vLLM",
+    judge: |given, judged| {
+        for served in each(given, &[Kind::Vllm]) {
+            let Some(size) = served.get(UnusedSwapBytes).filter(|size| *size > 0.0 && *size != DEFAULT_SWAP) else { continue };
+            let kv = served.told.held(given.view).kv_offload;
+            let title = format!("Drop --swap-space from {} at its next start: it does nothing", served.name());
+            let held = match kv {
+                Some(held) if held > 0 => format!("what it holds in host memory ({}) is KV cache by --kv-offloading-size", bytes(held)),
+                _ => "use --kv-offloading-size for KV cache in host memory".to_owned(),
+            };
+            let why = format!("{} are configured, and its engine has no blocks for them: requests are computed again instead of swapped out; {held}.", bytes(size as u64));
+            let by_hand = crate::action::by_hand(served.object(), "Start it without --swap-space".to_owned(), crate::action::Risk::High);
+            let advice = served.draft("vllm_swap_space", vec![by_hand], title, why);
+            let evidence = vec![Evidence::configured("swap space", size, Unit::Bytes), Evidence::measured("blocks that its engine has there", 0.0, Unit::Count)];
+            let because = "the server itself says that it has no blocks there".to_owned();
+            give(judged, crate::advice::Advice { evidence, confidence: Confidence::High, because, ..advice });
+        }
+    },
+};
