@@ -29,6 +29,7 @@ pub mod model_latency;
 pub mod model_number;
 mod model_standing;
 pub mod network;
+mod node;
 mod number;
 pub mod oom;
 pub mod process;
@@ -167,6 +168,8 @@ pub const METRICS: &[Metric] = &[
     gpu::PCIE_WIDTH,
     gpu::PCIE_REPLAYS,
     gpu::WORKLOAD_MEMORY,
+    node::GPU_NODE,
+    node::WORKLOAD_MEMORY,
     starved::USUAL,
     starved::STATE,
     block::SERVICE_SECONDS,

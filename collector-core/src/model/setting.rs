@@ -1,6 +1,7 @@
 //! What a server's command line says about asking it and of what it may keep in host memory. Knows flags, and no process.
 
 use crate::need::flag;
+use crate::statistic::model::WHOLE;
 
 /// Settings of a server, as far as its command line says them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +16,10 @@ pub struct Settings {
     pub prompt_cache: Option<PromptCache>,
     /// Bytes of host memory for its KV cache.
     pub offload: Option<u64>,
+    /// Bytes of host memory for its weights, for each GPU.
+    pub weight_offload: Option<u64>,
+    /// Share of a GPU's memory that it may take, in millionths.
+    pub gpu_share: Option<u64>,
     /// It was told to tell no numbers, by this flag.
     pub silent: Option<&'static str>,
 }
@@ -62,6 +67,12 @@ impl<'a, T: AsRef<str>> Arguments<'a, T> {
     }
 }
 
+/// A share of 0 to 1, in millionths.
+fn share(text: &str) -> Option<u64> {
+    let share = text.parse::<f64>().ok().filter(|share| *share > 0.0 && *share <= 1.0)?;
+    Some((share * WHOLE as f64).round() as u64)
+}
+
 fn is(argument: &str, names: &[&str]) -> bool {
     let same = |name: &str| {
         name.len() == argument.len()
@@ -94,10 +105,14 @@ pub(super) fn llama<T: AsRef<str>>(arguments: Arguments<'_, T>) -> Settings {
 }
 
 pub(super) fn vllm<T: AsRef<str>>(arguments: Arguments<'_, T>) -> Settings {
-    let offload = arguments.value(&["--kv-offloading-size"]).and_then(|size| flag::gibibytes(size).ok());
+    let gibibytes =
+        |name| arguments.value(&[name]).and_then(|size| flag::gibibytes(size).ok()).filter(|bytes: &u64| *bytes > 0);
+    let offload = gibibytes("--kv-offloading-size");
     Settings {
         slots: arguments.number(&["--max-num-seqs"]),
-        offload: offload.filter(|bytes| *bytes > 0),
+        offload,
+        weight_offload: gibibytes("--cpu-offload-gb"),
+        gpu_share: arguments.value(&["--gpu-memory-utilization"]).and_then(share),
         silent: arguments.has(&["--disable-log-stats"]).then_some("--disable-log-stats"),
         ..Settings::default()
     }
@@ -108,6 +123,7 @@ pub(super) fn sglang<T: AsRef<str>>(arguments: Arguments<'_, T>) -> Settings {
     let gigabytes = arguments.number(&["--hicache-size"]).filter(|size| *size > 0);
     Settings {
         slots: arguments.number(&["--max-running-requests"]),
+        gpu_share: arguments.value(&["--mem-fraction-static"]).and_then(share),
         // Of each rank, in powers of ten.
         offload: gigabytes.map(|size| size.saturating_mul(SECOND).saturating_mul(ranks)),
         ..Settings::default()
@@ -167,6 +183,10 @@ mod tests {
             ..Settings::default()
         };
         assert_eq!(vllm(Arguments(&line)), expected);
+        let shares = vllm(Arguments(&words("--cpu-offload-gb 4 --gpu-memory-utilization=0.85")));
+        assert_eq!((shares.weight_offload, shares.gpu_share), (Some(4 << 30), Some(850_000)));
+        assert_eq!(vllm(Arguments(&words("--cpu-offload-gb 0 --gpu-memory-utilization 92"))), Settings::default());
+        assert_eq!(sglang(Arguments(&words("--mem-fraction-static 0.7"))).gpu_share, Some(700_000));
         assert_eq!(sglang(Arguments(&words("--hicache-size 10 --tp 4"))).offload, Some(40_000_000_000));
         assert_eq!(sglang(Arguments(&words("--hicache-size 0"))).offload, None);
         assert_eq!(triton(Arguments(&words("--allow-metrics=false"))).silent, Some("--allow-metrics=false"));

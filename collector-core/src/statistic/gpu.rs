@@ -59,6 +59,10 @@ super::statistics! {
         PcieGenerationMax: Limit = "pcie_generation_max",
         /// Most lanes that GPU and slot support.
         PcieWidthMax: Limit = "pcie_width_max",
+        /// Highest generation that the card itself supports, in whatever slot.
+        PcieGenerationCard: Limit = "pcie_generation_card",
+        /// Most lanes that the card itself supports.
+        PcieWidthCard: Limit = "pcie_width_card",
         /// Bytes per second that the negotiated link carries in each direction.
         PcieLink: Gauge = "pcie_link",
         /// Retries on the link.
@@ -77,6 +81,8 @@ super::statistics! {
         Mig: Gauge = "mig",
         /// Compute capability in tenths: 89 is 8.9.
         ComputeCapability: Limit = "compute_capability",
+        /// The memory node that it is connected to, on a host with several.
+        NumaNode: Limit = "numa_node",
     }
 }
 

@@ -39,6 +39,7 @@ macro_rules! values {
 values! {
     nvmlDeviceGetUtilizationRates: nvmlUtilization_t =
         |gpu| gpu.utilization.map(|[gpu, memory]| nvmlUtilization_t { gpu, memory });
+    nvmlDeviceGetPciInfo_v3: nvmlPciInfo_t = |gpu| gpu.bus_id.as_deref().map(place);
     nvmlDeviceGetPowerUsage: c_uint = |gpu| gpu.power;
     nvmlDeviceGetEnforcedPowerLimit: c_uint = |gpu| gpu.power_limit;
     nvmlDeviceGetTotalEnergyConsumption: c_ulonglong =
@@ -338,4 +339,16 @@ pub unsafe extern "C" fn nvmlEventSetWait_v2(_set: nvmlEventSet_t, to: *mut nvml
     };
     // SAFETY: by the contract of this function.
     unsafe { give(answer, to) }
+}
+
+/// A bus address without anything else.
+fn place(bus_id: &str) -> nvmlPciInfo_t {
+    // SAFETY: numbers and arrays of them, for which zero is a value.
+    let mut info: nvmlPciInfo_t = unsafe { std::mem::zeroed() };
+    // The last byte stays zero.
+    let room = info.busId.len() - 1;
+    for (to, byte) in info.busId[..room].iter_mut().zip(bus_id.bytes()) {
+        *to = byte as c_char;
+    }
+    info
 }

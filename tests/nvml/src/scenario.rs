@@ -46,6 +46,8 @@ pub struct Gpu {
     pub uuid: String,
     /// Model.
     pub name: String,
+    /// Where it is, as NVML writes it: `00000000:3B:00.0`.
+    pub bus_id: Option<String>,
     /// Behaviour of functions for this one, by name; `*` is every function.
     pub calls: HashMap<String, Call>,
     pub memory: Option<Memory>,

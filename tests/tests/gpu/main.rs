@@ -9,6 +9,7 @@ mod hostile;
 mod link;
 mod many;
 mod need;
+mod numa;
 mod python;
 mod starved;
 mod together;

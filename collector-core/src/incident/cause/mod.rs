@@ -80,6 +80,7 @@ pub const RULES: &[Rule] = &[
     slow::gpu::LINK_DEGRADED,
     slow::gpu::LINK_SATURATED,
     slow::starved::PAGEABLE,
+    slow::node::REMOTE,
     slow::gpu::CLOCKS,
     slow::gpu::ERROR,
     slow::server::OFFLOAD,

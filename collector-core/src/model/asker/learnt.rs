@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::Asker;
 use crate::model::get::Get;
 use crate::model::setting::PromptCache;
-use crate::statistic::model::Statistic::{self, Asleep, OffloadBytes, PromptCacheBytes, Slots, WeightBytes};
+use crate::statistic::model::Statistic::{
+    self, Asleep, GpuShare, OffloadBytes, PromptCacheBytes, Slots, WeightBytes, WeightOffloadBytes,
+};
 use crate::statistic::model::{Kind, Model, State};
 
 /// llama-server keeps a prompt cache of this size if its command line does not say another. Versions that say whether they sleep have it.
@@ -38,6 +40,8 @@ impl Asker {
             }
         };
         absent(OffloadBytes, self.settings.offload);
+        absent(WeightOffloadBytes, self.settings.weight_offload);
+        absent(GpuShare, self.settings.gpu_share);
         if self.kind != Some(Kind::LlamaRouter) {
             absent(Slots, self.learnt.slots.or(self.settings.slots));
             absent(WeightBytes, self.learnt.weights);

@@ -26,6 +26,7 @@ pub(super) const ROWS: &[Row] = &[
     sum("vllm:cache_config_info", KvTokens).label("kv_cache_size_tokens"),
     sum("vllm:cache_config_info", KvTokens).product("num_gpu_blocks", "block_size").or(),
     sum("vllm:cache_config_info", KvBytes).label("kv_cache_memory_bytes"),
+    share("vllm:cache_config_info", GpuShare).label("gpu_memory_utilization"),
     sum("vllm:num_preemptions_total", Preemptions),
     sum("vllm:num_preemptions", Preemptions).or(),
     sum("vllm:prompt_tokens_total", PromptTokens),
@@ -59,5 +60,31 @@ pub(super) const ROWS: &[Row] = &[
 pub(super) fn finish(values: &mut Values, parts: [Option<f64>; PARTS]) {
     if values.get(OffloadBytes).is_none() && parts[SWAP_BLOCKS].is_some_and(|blocks| blocks > 0.0) {
         values.put(OffloadBytes, parts[SWAP_BYTES].and_then(whole));
+    }
+    // From the engine of version 1 on there are no blocks for it, whatever is configured (vllm/v1/core, removed in 0.18).
+    if parts[SWAP_BLOCKS].is_none_or(|blocks| blocks == 0.0) && parts[SWAP_BYTES].is_some_and(|bytes| bytes > 0.0) {
+        values.put(UnusedSwapBytes, parts[SWAP_BYTES].and_then(whole));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::table::read;
+    use crate::statistic::model::Kind;
+
+    #[test]
+    fn swap_space_without_blocks_is_not_used_and_says_nothing_of_memory() {
+        let told = |labels: &str| {
+            let text = format!("vllm:num_requests_running{{model_name=\"m\"}} 1\nvllm:cache_config_info{{engine=\"0\",{labels}}} 1\n");
+            let values = read(Kind::Vllm, text.as_bytes()).models[0].values.clone();
+            [UnusedSwapBytes, OffloadBytes, GpuShare].map(|it| values.get(it))
+        };
+        let share = "gpu_memory_utilization=\"0.92\"";
+        let swap = "swap_space_bytes=\"8589934592\"";
+        assert_eq!(told(&format!("{share},{swap},num_cpu_blocks=\"None\"")), [Some(8 << 30), None, Some(920_000)]);
+        assert_eq!(told(&format!("{swap},num_cpu_blocks=\"0\"")), [Some(8 << 30), None, None]);
+        assert_eq!(told(&format!("{swap},num_cpu_blocks=\"2048\"")), [None, Some(8 << 30), None]);
+        assert_eq!(told(&format!("{share},swap_space_bytes=\"0\"")), [None, None, Some(920_000)]);
     }
 }

@@ -58,14 +58,20 @@ super::statistics! {
         OffloadLoaded: Counter = "offload_loaded",
         /// Tokens that it found in host memory.
         OffloadHits: Counter = "offload_hits",
+        /// Host memory that is configured for requests that are swapped out, and that this version of the server does not use, in bytes.
+        UnusedSwapBytes: Limit = "unused_swap_bytes",
         /// Host memory for the KV cache as configured, in bytes.
         OffloadBytes: Limit = "offload_bytes",
-        /// Share of that in use, in millionths.
+        /// Host memory for weights, for each GPU, as configured, in bytes.
+        WeightOffloadBytes: Limit = "weight_offload_bytes",
+        /// Share of [`Statistic::OffloadBytes`] in use, in millionths.
         OffloadUsed: Gauge = "offload_used",
         /// Host memory that its prompt cache may take, in bytes.
         PromptCacheBytes: Limit = "prompt_cache_bytes",
         /// Size of its weights as the server says, in bytes.
         WeightBytes: Gauge = "weight_bytes",
+        /// Share of a GPU's memory that it may take as configured, in millionths.
+        GpuShare: Limit = "gpu_share",
         /// GPU memory that the server says the model takes, in bytes.
         GpuBytes: Gauge = "gpu_bytes",
         /// Host memory that the server says the model takes, in bytes.

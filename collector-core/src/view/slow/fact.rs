@@ -98,6 +98,8 @@ facts! {
     PcieLink = "pcie_link_ratio", Workload, Level, "PCIe link of its GPU, as a share of the best that it can have (the worst of several)";
     PcieUsed = "pcie_used_ratio", Workload, Level, "share of the PCIe link of its GPU in use, in the busier direction";
     PcieReplays = "pcie_replays_per_second", Workload, Rate(1.0), "retries on the PCIe links of its GPUs";
+    RemoteMemory = "remote_memory_ratio", Workload, Level, "share of its memory in other memory nodes (NUMA) than those of its GPUs";
+    RemoteCpus = "remote_cpus_ratio", Workload, Level, "1 while its tasks may run on no CPU of the memory nodes of its GPUs, else 0";
 
     Running = "requests_running", Model, Level, "requests that the model works on";
     Waiting = "requests_waiting", Model, Level, "requests that wait for a place";

@@ -1,7 +1,9 @@
 //! What explains that something is slow, step by step: of the workloads of model servers and of those that hold GPU memory, of their
 //! models, and of the host. Nothing is kept while there are none of them. Decides nothing.
 
+mod day;
 mod fact;
+mod node;
 mod read;
 mod trail;
 
@@ -9,11 +11,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::identity::Kind;
-use crate::statistic::contention::{Reading, Values};
+use crate::statistic::contention::{Node, Reading, Values};
 use crate::view::View;
 use crate::view::number::Known;
 use crate::view::workload::{OTHER, Workload};
+pub use day::{Day, GpuHours, Mean, ModelHours};
 pub use fact::{Fact, Kind as FactKind, Of};
+pub use node::own_nodes;
 pub(crate) use read::{busiest_disk, busiest_link, holds};
 pub use trail::Trail;
 
@@ -38,6 +42,8 @@ pub struct Slows {
     workloads: BTreeMap<Arc<str>, Watched>,
     /// By server and model.
     models: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Watched>>,
+    /// The last day of each model and of each GPU, by uuid.
+    days: day::Days,
     /// Grows when other workloads are watched.
     changes: u64,
 }
@@ -47,6 +53,7 @@ struct Watched {
     trail: Arc<Trail>,
     /// What the source of watched workloads read last.
     close: Values,
+    nodes: Arc<[Node]>,
     /// The path of its own cgroup.
     top: Arc<str>,
     /// Of a workload, who makes it; of a model, the workload that serves it.
@@ -57,7 +64,8 @@ struct Watched {
 
 impl Watched {
     fn new(of: Of, top: Arc<str>, owner: Option<Arc<str>>) -> Watched {
-        Watched { trail: Arc::new(Trail::new(Fact::all(of))), close: Values::new(), top, owner, seen: 0 }
+        let (trail, nodes) = (Arc::new(Trail::new(Fact::all(of))), Arc::default());
+        Watched { trail, close: Values::new(), nodes, top, owner, seen: 0 }
     }
 }
 
@@ -77,6 +85,26 @@ impl Slows {
     /// What is read of a workload because it is watched.
     pub fn close(&self, workload: &str) -> Option<&Values> {
         self.workloads.get(workload).map(|watched| &watched.close)
+    }
+
+    /// What a model did in the last day, as far as the agent saw it.
+    pub fn day_of_model(&self, server: &str, model: &str) -> Option<ModelHours> {
+        self.days.model(server, model)
+    }
+
+    /// The same of a GPU, by its uuid.
+    pub fn day_of_gpu(&self, uuid: &str) -> Option<GpuHours> {
+        self.days.gpu(uuid)
+    }
+
+    /// The memory nodes of the host, as a workload uses them; empty on a host with one, and of those that are not watched.
+    pub fn nodes(&self, workload: &str) -> &[Node] {
+        self.workloads.get(workload).map(|watched| &*watched.nodes).unwrap_or_default()
+    }
+
+    /// The same of all that are watched, by name.
+    pub fn all_nodes(&self) -> impl Iterator<Item = (&Arc<str>, &[Node])> {
+        self.workloads.iter().map(|(name, watched)| (name, &*watched.nodes)).filter(|(_, nodes)| !nodes.is_empty())
     }
 
     /// The paths of the own cgroups of those that are watched.
@@ -107,6 +135,7 @@ impl Slows {
     pub(crate) fn fold(&mut self, workload: &str, reading: &Reading) {
         if let Some(watched) = self.workloads.get_mut(workload) {
             watched.close.advance(&reading.values);
+            watched.nodes.clone_from(&reading.nodes);
         }
         self.step = reading.interval;
     }
@@ -137,11 +166,12 @@ impl Slows {
     fn is_due(&self, time: u64, view: &View) -> bool {
         let step = if self.step > 0 { self.step } else { STEP_NS };
         let due = time < self.last || time - self.last >= step.saturating_sub(EARLY_NS);
-        let any = || !view.models.servers.is_empty() || view.gpus.iter().any(|gpu| !gpu.processes().is_empty());
-        due && (self.host.is_some() || any())
+        let any = || !view.models.servers.is_empty() || view.gpus.iter().any(day::is_used);
+        due && (self.host.is_some() || !self.days.is_empty() || any())
     }
 
     fn step(&mut self, time: u64, view: &View) {
+        self.days.step(time, time.saturating_sub(self.last), view);
         (self.last, self.number) = (time, self.number + 1);
         let servers = view.models.servers.values();
         let serving = servers.clone().filter_map(|told| view.workloads.of(told.server.cgroup?));
@@ -154,7 +184,7 @@ impl Slows {
         let known = view.known.map_or_else(|| Known::of(&view.coverage), |(_, known)| known);
         for (name, watched) in &mut self.workloads {
             let Some(workload) = view.workloads.find(name) else { continue };
-            let close = &watched.close;
+            let close = (&watched.close, &*watched.nodes);
             let read = |fact| read::of_workload(view, known, workload, close, fact);
             Arc::make_mut(&mut watched.trail).step(time, read);
         }

@@ -1,6 +1,7 @@
 //! Where each fact is read in the view. Decides nothing.
 
 use super::fact::Fact;
+use super::node;
 use super::trail::Raw;
 use crate::statistic::contention;
 use crate::statistic::gpu::{POWER_CAPPED, Statistic as OfGpu, THROTTLED};
@@ -22,7 +23,7 @@ pub(super) fn of_workload(
     view: &View,
     known: Known,
     workload: &Workload,
-    close: &contention::Values,
+    (close, nodes): (&contention::Values, &[contention::Node]),
     fact: Fact,
 ) -> Option<Raw> {
     let one = |number: Option<u64>| number.map(plain);
@@ -78,6 +79,8 @@ pub(super) fn of_workload(
         Fact::PcieReplays => {
             one(gpus().filter_map(|gpu| gpu.values.get(OfGpu::PcieReplays)).reduce(u64::saturating_add))
         }
+        Fact::RemoteMemory => node::remote_memory(nodes, gpus()).map(|share| (share, f64::NAN)),
+        Fact::RemoteCpus => node::remote_cpus(nodes, gpus()).map(|remote| (f64::from(u8::from(remote)), f64::NAN)),
         _ => None,
     }
 }
@@ -163,12 +166,12 @@ pub(crate) fn holds(view: &View, gpu: &Gpu, workload: &Workload) -> bool {
 }
 
 /// An idle GPU lowers its link.
-fn is_busy(gpu: &Gpu) -> bool {
+pub(super) fn is_busy(gpu: &Gpu) -> bool {
     gpu.values.get(OfGpu::Utilization).is_none_or(|percent| percent >= BUSY)
 }
 
 /// The negotiated link as a share of the best.
-fn link_ratio(gpu: &Gpu) -> Option<f64> {
+pub(super) fn link_ratio(gpu: &Gpu) -> Option<f64> {
     let get = |statistic| gpu.values.get(statistic);
     // Each generation carries twice as much a lane as the one before.
     let carries = |generation: u64, width: u64| width as f64 * (generation.min(16) as f64).exp2();
@@ -177,7 +180,7 @@ fn link_ratio(gpu: &Gpu) -> Option<f64> {
     (best > 0.0).then(|| (now / best).min(1.0))
 }
 
-fn link_used(gpu: &Gpu) -> Option<f64> {
+pub(super) fn link_used(gpu: &Gpu) -> Option<f64> {
     let get = |statistic| gpu.values.get(statistic);
     let most = [OfGpu::HostToDeviceRate, OfGpu::DeviceToHostRate].into_iter().filter_map(get).max()?;
     let link = get(OfGpu::PcieLink).filter(|link| *link > 0)?;

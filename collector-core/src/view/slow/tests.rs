@@ -116,7 +116,8 @@ fn facts_come_from_files_programs_gpus_servers_and_a_closer_look() {
             (Close::CpuThrottledPeriods, 5 * late),
             (Close::CpuWait, late * 3 * SECOND),
         ];
-        let reading = contention::Reading { cgroup: id(1), values: close.into_iter().collect(), interval: 2 * SECOND };
+        let (values, nodes) = (close.into_iter().collect(), Arc::default());
+        let reading = contention::Reading { cgroup: id(1), values, nodes, interval: 2 * SECOND };
         apply(&mut engine, at, Any::Contention(reading));
         let steal =
             [(host::Statistic::CpuUser, 9 * at), (host::Statistic::CpuSteal, at * SECOND), (host::Statistic::Cpus, 4)];

@@ -92,9 +92,13 @@ impl Groups {
         self.quotas.retain(|_, quotas| std::mem::take(&mut quotas.read));
     }
 
+    /// Its directory in the memory controller's hierarchy.
+    pub fn memory_of(&self, top: &str) -> Option<PathBuf> {
+        self.memory.directory(top.trim_end_matches('/'))
+    }
+
     fn memory(&self, top: &str, values: &mut Values) {
-        let folder = self.memory.directory(top.trim_end_matches('/'));
-        let Some(text) = folder.and_then(|folder| read(&folder.join("memory.stat"))) else { return };
+        let Some(text) = self.memory_of(top).and_then(|folder| read(&folder.join("memory.stat"))) else { return };
         let v2 = self.memory.id == 0;
         for line in lines(&text) {
             let mut parts = fields(line);
@@ -167,7 +171,7 @@ fn counts(folder: &Path) -> Option<(u64, u64)> {
 }
 
 /// The beginning of one of the kernel's files.
-fn read(path: &Path) -> Option<Vec<u8>> {
+pub(super) fn read(path: &Path) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     File::open(path).ok()?.take(BYTES).read_to_end(&mut text).ok()?;
     Some(text)

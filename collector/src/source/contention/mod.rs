@@ -3,6 +3,7 @@
 //! sleeps while there are none.
 
 mod group;
+mod node;
 mod task;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use super::{Health, Source};
 use crate::clock;
 use crate::mutex::lock;
 use group::Groups;
+use node::Nodes;
 use task::Tasks;
 
 /// After a round the thread rests for so many times as long as it took: whoever has very many tasks takes a hundredth of a CPU at most.
@@ -54,7 +56,7 @@ impl Watched {
     }
 
     /// Reads all of them, again and again.
-    fn run(&self, mut groups: Groups, mut tasks: Tasks, interval: Duration) {
+    fn run(&self, mut groups: Groups, mut tasks: Tasks, nodes: &Nodes, interval: Duration) {
         loop {
             let tops = {
                 let mut state = lock(&self.state);
@@ -69,7 +71,7 @@ impl Watched {
             let begun = Instant::now();
             tasks.begin(tops.len());
             let readings: Vec<_> =
-                tops.iter().filter_map(|top| self.read(&mut groups, &mut tasks, top, interval)).collect();
+                tops.iter().filter_map(|top| self.read(&mut groups, &mut tasks, nodes, top, interval)).collect();
             tasks.end();
             groups.end();
             let mut state = lock(&self.state);
@@ -86,6 +88,7 @@ impl Watched {
         &self,
         groups: &mut Groups,
         tasks: &mut Tasks,
+        nodes: &Nodes,
         top: &Arc<str>,
         interval: Duration,
     ) -> Option<contention::Reading> {
@@ -93,8 +96,9 @@ impl Watched {
         let mut values = contention::Values::new();
         tasks.read(top, &pids, &mut values);
         groups.read(top, pids.first().copied(), &mut values);
+        let nodes = nodes.read(groups.memory_of(top).as_deref(), &pids);
         let interval = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
-        Some(contention::Reading { cgroup, values, interval })
+        Some(contention::Reading { cgroup, values, nodes, interval })
     }
 }
 
@@ -109,9 +113,10 @@ impl Contention {
         interval: Duration,
     ) -> Result<Contention> {
         let proc: PathBuf = root.at("/proc");
+        let nodes = Nodes::new(&root.at("/sys/devices/system/node"), proc.clone());
         let (groups, tasks) = (Groups::new(proc.clone(), hierarchies), Tasks::new(proc));
         let (mine, thread) = (watched.clone(), std::thread::Builder::new().name("headroom-close".into()));
-        let run = move || mine.run(groups, tasks, interval);
+        let run = move || mine.run(groups, tasks, &nodes, interval);
         thread.stack_size(STACK).spawn(run).context("start the thread that watches workloads closely")?;
         Ok(Contention(watched.clone()))
     }

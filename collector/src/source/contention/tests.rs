@@ -31,6 +31,10 @@ impl Host {
         fs::write(path, text).unwrap();
     }
 
+    fn nodes(&self) -> Nodes {
+        Nodes::new(&self.0.join("node"), self.0.join("proc"))
+    }
+
     fn sources(&self) -> (Groups, Tasks) {
         let read = |name: &str| fs::read_to_string(self.0.join("proc/1").join(name)).unwrap();
         let root = Root::new(Path::new("/"));
@@ -52,7 +56,7 @@ fn a_workload_is_read_with_all_that_is_below_it() {
     let (mut groups, mut tasks) = host.sources();
     let watched = Watched::default();
     tasks.begin(1);
-    let reading = watched.read(&mut groups, &mut tasks, &"/a".into(), Duration::from_secs(5)).unwrap();
+    let reading = watched.read(&mut groups, &mut tasks, &host.nodes(), &"/a".into(), Duration::from_secs(5)).unwrap();
     let page = rustix::param::page_size() as u64;
     let wanted = [
         (Statistic::CpuWait, 0),
@@ -66,7 +70,7 @@ fn a_workload_is_read_with_all_that_is_below_it() {
     ];
     assert_eq!(reading.values.iter().collect::<Vec<_>>(), wanted);
     assert_eq!(reading.interval, 5_000_000_000);
-    assert_eq!(watched.read(&mut groups, &mut tasks, &"/gone".into(), Duration::ZERO), None);
+    assert_eq!(watched.read(&mut groups, &mut tasks, &host.nodes(), &"/gone".into(), Duration::ZERO), None);
 }
 
 #[test]
@@ -75,9 +79,10 @@ fn the_thread_reads_whoever_is_watched_and_ends_with_the_source() {
     host.write("cgroup/a/cgroup.procs", "7\n");
     host.write("proc/7/task/7/schedstat", "10 20 1\n");
     let (groups, tasks) = host.sources();
+    let nodes = host.nodes();
     let watched: Arc<Watched> = Arc::default();
     let mine = watched.clone();
-    let thread = std::thread::spawn(move || mine.run(groups, tasks, Duration::from_millis(5)));
+    let thread = std::thread::spawn(move || mine.run(groups, tasks, &nodes, Duration::from_millis(5)));
     let mut source = Contention(watched.clone());
     let mut found = Vec::new();
     assert!(matches!(source.read(&mut |sample| found.push(sample)), Health::Silent) && found.is_empty());
@@ -99,4 +104,40 @@ fn the_thread_reads_whoever_is_watched_and_ends_with_the_source() {
     watched.set(2, Vec::new);
     drop(source);
     thread.join().unwrap();
+}
+
+#[test]
+fn memory_nodes_are_read_where_there_are_several() {
+    let host = Host::new("nodes");
+    host.write("cgroup/a/cgroup.procs", "7\n8\n");
+    host.write("cgroup/a/memory.numa_stat", "anon N0=100 N1=5\nfile N0=20 N1=3\nshmem N0=7 N1=7\n");
+    host.write("proc/7/status", "Name:\tx\nCpus_allowed:\tf\nCpus_allowed_list:\t0-1,4\n");
+    host.write("proc/8/status", "Name:\tx\nCpus_allowed_list:\t1\n");
+    host.write("node/has_memory", "0\n");
+    let (mut groups, mut tasks) = host.sources();
+    let mut read = || {
+        let watched = Watched::default();
+        watched.read(&mut groups, &mut tasks, &host.nodes(), &"/a".into(), Duration::ZERO).unwrap().nodes
+    };
+    assert!(read().is_empty(), "one node");
+    host.write("node/has_memory", "0-1\n");
+    host.write("node/node0/cpulist", "0-1\n");
+    host.write("node/node1/cpulist", "2-3\n");
+    let told = |nodes: &[contention::Node]| {
+        nodes.iter().map(|it| (it.node, it.bytes, it.runs, it.cpus.to_string())).collect::<Vec<_>>()
+    };
+    let of = |node, bytes, runs: bool, cpus: &str| (node, bytes, Some(runs), cpus.to_owned());
+    assert_eq!(told(&read()), [of(0, Some(120), true, "0-1"), of(1, Some(8), false, "2-3")]);
+    // One of its tasks may run on the other.
+    host.write("proc/8/status", "Cpus_allowed_list:\t2-9\n");
+    assert_eq!(told(&read())[1], of(1, Some(8), true, "2-3"));
+    let page = rustix::param::page_size() as u64;
+    let v1 = "total=1 N0=1 N1=0\nfile=1 N0=1 N1=0\nhierarchical_total=30 N0=10 N1=20\nhierarchical_file=3 N0=1 N1=2\n";
+    host.write("cgroup/a/memory.numa_stat", v1);
+    let bytes = |nodes: &[contention::Node]| nodes.iter().map(|it| it.bytes).collect::<Vec<_>>();
+    assert_eq!(bytes(&read()), [Some(10 * page), Some(20 * page)]);
+    host.write("cgroup/a/memory.numa_stat", "nonsense\n");
+    host.write("proc/7/status", "Cpus_allowed_list:\t,,-\n");
+    host.write("proc/8/status", "");
+    assert_eq!(told(&read()), [(0, None, None, "0-1".to_owned()), (1, None, None, "2-3".to_owned())]);
 }

@@ -11,6 +11,7 @@ mod library;
 mod link;
 mod pcie;
 mod session;
+mod slot;
 
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;
@@ -251,6 +252,7 @@ impl Work {
         let send = |reading| try_send(Message::Sample(Sample { time: clock::unix_ns(), reading }));
         let mut holders = Holders::new(&root, &memory);
         let (mut links, mut reported) = (HashMap::new(), Vec::new());
+        let devices = slot::devices(&root);
         let mut budget = Budget::new(config.pcie_budget);
         let (mut retry_delay, mut refresh) = (RETRY_MIN, RETRY_MIN);
         while !watch.should_stop() {
@@ -266,6 +268,7 @@ impl Work {
                         interval: config.interval,
                         holders: &mut holders,
                         links: &mut links,
+                        devices: &devices,
                         budget: &mut budget,
                         reported: &mut reported,
                         send: &mut |reading| send(Reading::Gpu(reading)),

@@ -2,6 +2,7 @@
 //! rounds the thread waits for Xid events.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use super::budget::Budget;
 use super::device::{self, Meaning, meaning};
 use super::holder::Holders;
 use super::link::Link;
+use super::slot::Slot;
 use crate::clock;
 use crate::source::watch::Watch;
 
@@ -38,6 +40,8 @@ pub struct Context<'a> {
     pub interval: Duration,
     pub holders: &'a mut Holders,
     pub links: &'a mut HashMap<Arc<str>, Link>,
+    /// The kernel's directory of PCI devices.
+    pub devices: &'a Path,
     /// CPU time for counters that wrap.
     pub budget: &'a mut Budget,
     /// Sends a reading; `false` if it was dropped.
@@ -53,6 +57,7 @@ pub struct Context<'a> {
 struct Gpu<'n> {
     device: Device<'n>,
     info: Arc<Info>,
+    slot: Slot,
     /// PCIe averages, if supported.
     averages: Option<Averages<'n>>,
     lost: bool,
@@ -63,7 +68,7 @@ struct Gpu<'n> {
 /// # Errors
 /// Why NVML must be restarted.
 pub fn run(nvml: &Nvml, context: &mut Context<'_>) -> Result<(), String> {
-    let found = find(nvml, context.watch).map_err(|error| format!("could not list the GPUs: {error}"));
+    let found = find(nvml, context).map_err(|error| format!("could not list the GPUs: {error}"));
     let (mut gpus, missing) = found?;
     let Context { reported, send, .. } = context;
     reported.retain(|uuid| {
@@ -134,7 +139,8 @@ fn lost(gpus: &[Gpu<'_>]) -> Option<String> {
 type Found<'n> = (Vec<Gpu<'n>>, Option<String>);
 
 /// Every GPU, each followed by its MIG devices, and why one is left out.
-fn find<'n>(nvml: &'n Nvml, watch: &Watch) -> Result<Found<'n>, NvmlError> {
+fn find<'n>(nvml: &'n Nvml, context: &Context<'_>) -> Result<Found<'n>, NvmlError> {
+    let watch = context.watch;
     let driver: Arc<str> = watch.call("driver", || nvml.sys_driver_version()).unwrap_or_default().into();
     let (mut gpus, mut problem) = (Vec::new(), None);
     for index in 0..watch.call("count", || nvml.device_count())? {
@@ -142,8 +148,9 @@ fn find<'n>(nvml: &'n Nvml, watch: &Watch) -> Result<Found<'n>, NvmlError> {
             let device = nvml.device_by_index(index)?;
             let info = info(&device, index.to_string(), &driver, None)?;
             let averages = Averages::new(&device);
-            Ok::<_, NvmlError>(Gpu { device, info, averages, lost: false })
+            Ok::<_, NvmlError>(Gpu { device, info, slot: Slot::default(), averages, lost: false })
         });
+        let gpu = gpu.map(|gpu| Gpu { slot: Slot::of(&gpu.device, context.devices, watch), ..gpu });
         match gpu {
             Ok(gpu) => {
                 let parent = gpus.len();
@@ -165,7 +172,7 @@ fn add_mig_devices<'n>(gpus: &mut Vec<Gpu<'n>>, parent: usize, driver: &Arc<str>
             // Not every index has a device.
             let device = device.mig_device_by_index(index).ok()?;
             let info = info(&device, format!("{}:{index}", parent_info.gpu), driver, Some(parent_info)).ok()?;
-            Some(Gpu { device, info, averages: None, lost: false })
+            Some(Gpu { device, info, slot: Slot::default(), averages: None, lost: false })
         };
         let mig_devices: Vec<_> = (0..max_count).filter_map(mig_device).collect();
         gpus.extend(mig_devices);
@@ -252,11 +259,12 @@ fn read_all(gpus: &mut [Gpu<'_>], context: &mut Context<'_>) -> Result<Option<St
 }
 
 fn read(gpu: &mut Gpu<'_>, context: &mut Context<'_>) -> Result<Option<String>, NvmlError> {
-    let Gpu { device, info, averages, .. } = gpu;
+    let Gpu { device, info, averages, slot, .. } = gpu;
     let mut values = Values::new();
     let mut failed = device::read(device, context.watch, &mut values)?;
     let whole = info.parent.is_none();
     if whole {
+        slot.put(&mut values);
         let link = context.links.entry(info.uuid.clone()).or_default();
         failed = failed.or(link.read(device, averages, context.watch, &mut values)?);
     }

@@ -210,7 +210,8 @@ pub(super) fn title(incident: &Incident) -> String {
 const CONTENDED: &str = "cpu_contended";
 
 /// Causes in a few words.
-const WHY: [(&str, &str); 16] = [
+const WHY: [(&str, &str); 17] = [
+    ("numa_remote", "its memory or CPUs are far from its GPU"),
     ("read_again", "its data do not stay in the page cache"),
     ("swapped", "its memory is swapped out and needed again"),
     ("at_memory_high", "its memory.high holds it back"),

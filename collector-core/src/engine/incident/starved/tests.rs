@@ -87,7 +87,12 @@ impl World {
                 self.apply(Reading::Statistics(Statistics { cgroup, values, turn: true }));
             }
             let values = [(contention::Statistic::CpuWait, self.wait)].into_iter().collect();
-            self.apply(Reading::Contention(contention::Reading { cgroup: ID, values, interval: SECOND }));
+            self.apply(Reading::Contention(contention::Reading {
+                cgroup: ID,
+                values,
+                nodes: Arc::default(),
+                interval: SECOND,
+            }));
             if let Some(running) = self.running {
                 self.serve(running);
             }

@@ -6,6 +6,7 @@ pub(super) mod disk;
 pub(super) mod gpu;
 pub(super) mod memory;
 pub(super) mod network;
+pub(super) mod node;
 pub(super) mod server;
 pub(super) mod starved;
 #[cfg(test)]

@@ -256,3 +256,20 @@ fn what_keeps_a_job_from_its_gpu() {
     because(&starved(&[stolen]), "cpu_steal", &[]);
     because(&starved(&[stolen, (Fact::CpuWait, 0.0, 0.0), (Fact::Cpu, 0.01, 1.5)]), NOT_KNOWN, &[]);
 }
+
+#[test]
+fn memory_and_cpus_that_are_far_from_the_gpu() {
+    let facts = [(Fact::RemoteMemory, 0.8, 0.02), (Fact::RemoteCpus, 0.0, 0.0), (Fact::ToGpu, 500.0 * MB, 900.0 * MB)];
+    for kind in [Kind::Latency, Kind::GpuStarved] {
+        because(&slow(kind, &facts), "numa_remote", &["80 % (before: 2.0 %)", "llama.service", "cpuset"]);
+    }
+    let moved = [(Fact::RemoteMemory, 0.02, 0.02), (Fact::RemoteCpus, 1.0, 0.0)];
+    because(&slow(Kind::GpuStarved, &moved), "numa_remote", &["may no longer run"]);
+    // Just not: a little more, always so, not known before, or nothing is copied.
+    let little = [(Fact::RemoteMemory, 0.26, 0.02)];
+    because(&latency(&little), NOT_KNOWN, &[]);
+    because(&latency(&[(Fact::RemoteMemory, 0.8, 0.6), (Fact::RemoteCpus, 1.0, 1.0)]), NOT_KNOWN, &[]);
+    because(&latency(&[(Fact::RemoteMemory, 0.8, f64::NAN)]), NOT_KNOWN, &[]);
+    let still = [(Fact::RemoteMemory, 0.8, 0.02), (Fact::ToGpu, 0.0, 0.0), (Fact::FromGpu, 0.0, 0.0)];
+    because(&latency(&still), NOT_KNOWN, &[]);
+}
