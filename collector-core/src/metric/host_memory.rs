@@ -62,6 +62,16 @@ rows! {
         "Data in all zram devices, compressed." { [] ZramCompressed }
     ZRAM_USED: Gauge Bytes "headroom_host_zram_used_bytes",
         "Memory used by all zram devices, including fragmentation." { [] ZramUsed }
+    ZRAM_SIZE: Gauge Bytes "headroom_host_zram_size_bytes",
+        "Data that all zram devices take at most, before compression (disksize)." { [] ZramSize }
+    ZRAM_MOST: Gauge Bytes "headroom_host_zram_most_bytes",
+        "Memory that all zram devices may use at most: the limit of each (mem_limit), and its size where it has none." { [] ZramMost }
+    WATERMARK_SCALE_FACTOR: Gauge None "headroom_host_watermark_scale_factor",
+        "How far ahead of a shortage kswapd frees memory, in ten-thousandths of the memory (vm.watermark_scale_factor)." { [] WatermarkScaleFactor }
+    HUGE_PAGES_ENABLED: Gauge None "headroom_host_transparent_huge_pages_enabled",
+        "Who gets transparent huge pages (/sys/kernel/mm/transparent_hugepage/enabled): 0 nobody, 1 who asks (madvise), 2 everybody (always)." { [] HugePagesEnabled }
+    HUGE_PAGES_DEFRAG: Gauge None "headroom_host_transparent_huge_pages_defrag",
+        "Who waits until a transparent huge page is made (/sys/kernel/mm/transparent_hugepage/defrag): 0 nobody (never), 1 who asks (madvise), 2 nobody, it is made in the background (defer), 3 who asks, the others in the background (defer+madvise), 4 everybody (always)." { [] HugePagesDefrag }
     ZSWAP_ORIGINAL: Gauge Bytes "headroom_host_zswap_original_bytes",
         "Data in zswap, before compression." { [] ZswapOriginal }
     ZSWAP_COMPRESSED: Gauge Bytes "headroom_host_zswap_compressed_bytes",

@@ -67,6 +67,17 @@ super::statistics! {
         ZramCompressed: Gauge = "zram_compressed",
         /// Memory used by zram devices, in bytes.
         ZramUsed: Gauge = "zram_used",
+        /// Data that all zram devices take at most, before compression (`disksize`), in bytes.
+        ZramSize: Gauge = "zram_size",
+        /// Memory that they may use at most: the limit of each (`mem_limit`), and its size where it has none, in bytes.
+        ZramMost: Gauge = "zram_most",
+        /// How far ahead of a shortage kswapd frees memory, in ten-thousandths of the memory (`vm.watermark_scale_factor`).
+        WatermarkScaleFactor: Gauge = "watermark_scale_factor",
+        /// Who gets transparent huge pages (`enabled`): 0 nobody, 1 who asks (`madvise`), 2 everybody (`always`).
+        HugePagesEnabled: Gauge = "huge_pages_enabled",
+        /// Who waits for one to be made (`defrag`): 0 nobody (`never`), 1 who asks (`madvise`), 2 nobody, it is made in the background
+        /// (`defer`), 3 who asks, the others in the background (`defer+madvise`), 4 everybody (`always`).
+        HugePagesDefrag: Gauge = "huge_pages_defrag",
         /// Bytes freed by kswapd.
         ReclaimedKswapd: Counter = "reclaimed_kswapd",
         /// Bytes freed by direct reclaim.

@@ -6,6 +6,7 @@ mod cpu;
 pub mod disk;
 mod huge;
 mod reclaim;
+mod setting;
 pub mod trigger;
 mod zram;
 
@@ -27,6 +28,7 @@ use crate::clock;
 use crate::config::Config;
 use disk::Disks;
 use huge::HugePages;
+use setting::Settings;
 
 /// Parses the content of a file.
 pub type Parse = fn(&[u8], &Units, &mut Values);
@@ -150,6 +152,7 @@ pub struct Host {
     tick: u64,
     units: Units,
     huge: HugePages,
+    settings: Settings,
     diskstats: KeptFile,
     disks: Disks,
     /// None: not counted.
@@ -172,6 +175,7 @@ impl Host {
             tick: 0,
             units,
             huge: HugePages::new(&root.at("/sys")),
+            settings: Settings::new(&proc, &root.at("/sys")),
             // A disk comes with all its partitions at once, which may be long: a short read is not the end.
             diskstats: KeptFile::new(proc.join("diskstats")),
             disks: Disks::new(&root.at("/sys"), Patterns::new(&config.disk.exclude)),
@@ -218,6 +222,7 @@ impl Source for Host {
         let waited = self.waits.moved(&values);
         self.waits = Waits::of(&values);
         result = result.and(self.huge.read(&mut self.buffer, &mut values).context("read the pools of huge pages"));
+        result = result.and(self.settings.read(&mut self.buffer, &mut values));
         match self.are_still(waited) && !turn {
             true => self.disks.repeat(&mut |disk| emit(Sample { time, reading: Reading::Disk(disk) })),
             false => result = result.and(self.read_disks(time, emit)),
