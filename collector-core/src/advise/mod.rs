@@ -2,14 +2,17 @@
 //! saved, how sure it is, its risk, and the change itself. Pure; knows neither when it is asked nor how it is shown.
 
 mod cache;
+mod change;
 mod cpu;
 mod disk;
 pub mod document;
 mod draft;
 mod gpu;
 mod limit;
+mod need;
 mod neighbour;
 mod server;
+mod shortage;
 mod swap;
 mod watch;
 #[cfg(test)]
