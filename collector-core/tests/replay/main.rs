@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod advice;
 mod alert;
 mod clock;
 mod degradation;
@@ -13,6 +14,7 @@ mod kill;
 mod latency;
 mod learn;
 mod level;
+mod made;
 mod model;
 mod need;
 mod past;

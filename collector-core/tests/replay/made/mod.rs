@@ -1,0 +1,323 @@
+//! Hosts that are made up: readings by the second, days of history, and what is advised about them. Knows the shape of readings, and no rule.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use collector_core::action::Kind;
+use collector_core::advice::{Advice, Confidence};
+use collector_core::advise::{Given, Judged};
+use collector_core::cgroup::Id;
+use collector_core::engine::Engine;
+use collector_core::past::{Day, Past};
+use collector_core::sample::{Probe, ProbeState, Reading, Sample, Statistics};
+use collector_core::signal::cgroup;
+use collector_core::statistic::contention::{self, Statistic as Close};
+use collector_core::statistic::host::{Statistic as OfHost, Values as HostValues};
+use collector_core::statistic::model::{self, Answer, Model, Server};
+use collector_core::statistic::model_file::{self, File, How, Process, Tier};
+use collector_core::statistic::workload::Statistic;
+use collector_core::view::View;
+
+pub const SECOND: u64 = 1_000_000_000;
+pub const DAY: u64 = 24 * 60 * 60 * SECOND;
+pub const MIB: u64 = 1 << 20;
+pub const GIB: u64 = 1 << 30;
+/// A Wednesday at noon.
+const NOW: u64 = 20_000 * DAY + 12 * 60 * 60 * SECOND;
+const START: &str = r#"{"version":"1","kernel":"6.12.0","memory_hierarchy":0,"io_hierarchy":0,"workload_max":99,"workload_grace":60000000000}"#;
+
+/// A host on cgroup v2 with every program attached, on which the agent has run for ten days.
+pub struct Host {
+    pub engine: Engine,
+    pub past: Past,
+    now: u64,
+    host: BTreeMap<OfHost, (u64, u64)>,
+    /// By the number of its cgroup: each number, and by how much it grows a second.
+    workloads: BTreeMap<u64, BTreeMap<Statistic, (u64, u64)>>,
+    close: BTreeMap<u64, BTreeMap<Close, u64>>,
+    servers: Vec<(Arc<Server>, Answer)>,
+    processes: Vec<(Process, u64)>,
+}
+
+impl Host {
+    /// With so much memory, of which four fifths can be had, and swap.
+    pub fn new(memory: u64) -> Host {
+        let mut host = Host {
+            engine: Engine::new(),
+            past: Past { time: NOW, ..Past::default() },
+            now: NOW - 10 * DAY,
+            host: BTreeMap::new(),
+            workloads: BTreeMap::new(),
+            close: BTreeMap::new(),
+            servers: Vec::new(),
+            processes: Vec::new(),
+        };
+        host.apply(Reading::Start(serde_json::from_str(START).unwrap()));
+        for probe in collector_common::SIGNALS.iter().flat_map(|signal| signal.probes) {
+            let program = probe.program.to_owned();
+            host.apply(Reading::Probe(Probe { program, state: ProbeState::Attached, reason: None }));
+        }
+        host.now = NOW - 600 * SECOND;
+        use OfHost::*;
+        for (statistic, value) in [
+            (MemoryTotal, memory),
+            (MemoryAvailable, memory / 5 * 4),
+            (MemoryAnon, memory / 10),
+            (MemoryShmem, 0),
+            (MemoryCached, memory / 5),
+            (MemoryUnevictable, 0),
+            (SwapTotal, 8 * GIB),
+            (SwapFree, 8 * GIB),
+            (Swappiness, 60),
+            (SwapIn, 7 * MIB),
+            (SwapOut, 7 * MIB),
+            (ReclaimedKswapd, GIB),
+            (ReclaimedDirect, MIB),
+            (ScannedKswapd, GIB),
+            (ScannedDirect, MIB),
+            (MemoryPressureSome, 70 * SECOND),
+            (MemoryPressureFull, 7 * SECOND),
+            (WatermarkScaleFactor, 10),
+            (HugePagesEnabled, 1),
+            (HugePagesDefrag, 1),
+        ] {
+            host.is(statistic, value);
+        }
+        host
+    }
+
+    pub fn apply(&mut self, reading: Reading) {
+        self.engine.apply(&Sample { time: self.now, reading });
+    }
+
+    pub fn view(&self) -> &View {
+        self.engine.view()
+    }
+
+    /// A number of the host.
+    pub fn is(&mut self, statistic: OfHost, value: u64) -> &mut Host {
+        self.host.insert(statistic, (value, 0));
+        self
+    }
+
+    /// The host does not say it.
+    pub fn is_not(&mut self, statistic: OfHost) -> &mut Host {
+        self.host.remove(&statistic);
+        self
+    }
+
+    /// It grows by so much a second.
+    pub fn grows(&mut self, statistic: OfHost, a_second: u64) -> &mut Host {
+        self.host.entry(statistic).or_default().1 = a_second;
+        self
+    }
+
+    /// A workload at this path: what it is charged, of which the kernel cannot drop the second, without a limit.
+    pub fn workload(&mut self, path: &str, memory: u64, without_cache: u64) -> u64 {
+        let number = 100 + self.workloads.len() as u64;
+        self.apply(Reading::Cgroup(cgroup::Reading::Born { id: id(number), path: path.to_owned() }));
+        use Statistic::*;
+        let file = memory - without_cache;
+        let numbers = [
+            (MemoryCurrent, memory),
+            (MemoryPeak, memory),
+            (MemoryWithoutCache, without_cache),
+            (MemoryWorkingSet, without_cache),
+            (MemoryAnon, without_cache),
+            (MemoryFile, file),
+            (MemoryInactiveFile, file),
+            (MemoryShmem, 0),
+            (MemoryKernel, 0),
+            (MemorySwap, 0),
+            (MemoryLow, 0),
+            (MemoryMin, 0),
+            (MemoryEventMax, 0),
+            (MemoryEventHigh, 0),
+            (MemoryEventOom, 0),
+            (MemoryEventOomKill, 0),
+            (MemoryPressureSome, 0),
+            (MemoryPressureFull, 0),
+            (IoPressureSome, 0),
+            (CpuUsage, 7 * SECOND),
+            (Populated, 1),
+        ];
+        let numbers = numbers.into_iter().map(|(statistic, value)| (statistic, (value, 0)));
+        self.workloads.insert(number, numbers.collect());
+        number
+    }
+
+    /// A number of a workload.
+    pub fn has(&mut self, workload: u64, statistic: Statistic, value: u64) -> &mut Host {
+        self.workloads.get_mut(&workload).unwrap().insert(statistic, (value, 0));
+        self
+    }
+
+    pub fn gains(&mut self, workload: u64, statistic: Statistic, a_second: u64) -> &mut Host {
+        self.workloads.get_mut(&workload).unwrap().entry(statistic).or_default().1 = a_second;
+        self
+    }
+
+    /// What a workload that is watched closely does in each second.
+    pub fn closely(&mut self, workload: u64, statistic: Close, a_second: u64) -> &mut Host {
+        self.close.entry(workload).or_default().insert(statistic, a_second);
+        self
+    }
+
+    /// A server in a workload, with one model that says nothing but that it is up.
+    pub fn serves(&mut self, workload: u64, kind: model::Kind, numbers: &[(model::Statistic, u64)]) -> &mut Host {
+        let name = format!("{}:{}", kind.label(), 8000 + self.servers.len());
+        let server = Server {
+            name: name.into(),
+            kind: Some(kind),
+            url: "http://127.0.0.1:8000".into(),
+            pid: Some(workload as u32),
+            cgroup: Some(id(workload)),
+            workload: None,
+            parent: None,
+        };
+        let models = vec![Model { name: "llama".into(), values: numbers.iter().copied().collect(), ..Model::default() }];
+        let answer: Answer = serde_json::from_value(serde_json::json!({"state": "up", "took": 1})).unwrap();
+        self.servers.push((server.into(), Answer { models, ..answer }));
+        self
+    }
+
+    /// A model file that a process of a workload maps. So many bytes of it are in memory, and so many are read again each second.
+    pub fn maps(&mut self, workload: u64, (name, bytes, tier): (&str, u64, Tier), cached: u64, again: u64) -> &mut Host {
+        let file = File {
+            name: name.into(),
+            id: (1, 40 + self.processes.len() as u64),
+            how: How::Mapped,
+            bytes,
+            cached: Some(cached),
+            evicted: Some(bytes - cached),
+            tier,
+            fstype: if tier == Tier::Network { "nfs4" } else { "ext4" }.into(),
+        };
+        let pid = workload as u32;
+        let process = Process {
+            pid,
+            server: None,
+            cgroup: Some(id(workload)),
+            files: vec![file],
+            faults: Some(0),
+            refaulted: Some(0),
+        };
+        self.processes.push((process, again));
+        self
+    }
+
+    /// So many days of the host, or of a workload by its name, the last of them until now.
+    pub fn days(&mut self, name: Option<&str>, count: u64, day: impl Fn(u64) -> Day) -> &mut Host {
+        let today = NOW - NOW % DAY;
+        let days = (0..count).rev().map(|back| {
+            let seconds = if back == 0 { (NOW % DAY / SECOND) as u32 } else { 86_400 };
+            Day { time: today - back * DAY, seconds, ..day(back) }
+        });
+        let span = match name {
+            None => &mut self.past.host,
+            Some(name) => self.past.workloads.entry(name.into()).or_default(),
+        };
+        span.days = days.collect();
+        self
+    }
+
+    /// Time passes, with readings every so many seconds.
+    pub fn run(&mut self, seconds: u64, every: u64) -> &mut Host {
+        for _ in 0..seconds / every {
+            self.now += every * SECOND;
+            let mut values = HostValues::new();
+            for (statistic, (value, grows)) in &mut self.host {
+                *value += *grows * every;
+                values.set(*statistic, *value);
+            }
+            self.apply(Reading::Host(values));
+            for (number, numbers) in std::mem::take(&mut self.workloads) {
+                let numbers: BTreeMap<_, _> =
+                    numbers.into_iter().map(|(it, (value, grows))| (it, (value + grows * every, grows))).collect();
+                let values = numbers.iter().map(|(statistic, (value, _))| (*statistic, *value)).collect();
+                self.apply(Reading::Statistics(Statistics { cgroup: id(number), values, turn: true }));
+                self.workloads.insert(number, numbers);
+            }
+            self.read_servers(every);
+            self.apply(Reading::Tick);
+        }
+        self
+    }
+
+    fn read_servers(&mut self, every: u64) {
+        let passed = (self.now - (NOW - 600 * SECOND)) / SECOND;
+        for (number, grows) in self.close.clone() {
+            let values: contention::Values = grown(&grows, passed);
+            let reading = serde_json::json!({
+                "cgroup": id(number), "values": values, "interval": 5 * SECOND,
+            });
+            self.apply(Reading::Contention(serde_json::from_value(reading).unwrap()));
+        }
+        for (server, answer) in self.servers.clone() {
+            self.apply(Reading::Model(model::Reading { server, answer: Some(answer) }));
+        }
+        for (process, again) in &mut self.processes {
+            process.refaulted = process.refaulted.map(|bytes| bytes + *again * every);
+            process.faults = process.faults.map(|faults| faults + *again * every / 4096);
+        }
+        for (process, _) in self.processes.clone() {
+            self.apply(Reading::ModelFile(model_file::Reading::Used(process.into())));
+        }
+    }
+
+    /// What is advised. No two of them may change the same to different values, and none has the id of another.
+    pub fn judged(&self) -> Judged {
+        let judged = Judged::of(&Given { view: self.view(), past: &self.past });
+        contradict_nobody(&judged);
+        judged
+    }
+
+    /// These are advised with medium or high confidence, and nothing else is.
+    pub fn expect(&self, ids: &[&str]) -> Judged {
+        let judged = self.judged();
+        let sure = judged.advice.iter().filter(|advice| advice.confidence >= Confidence::Medium);
+        let found: BTreeSet<&str> = sure.map(|advice| &*advice.id).collect();
+        assert_eq!(found, ids.iter().copied().collect(), "{:#?}", judged.advice);
+        judged
+    }
+}
+
+/// What a workload did in so many seconds.
+fn grown(grows: &BTreeMap<Close, u64>, seconds: u64) -> contention::Values {
+    grows.iter().map(|(statistic, grows)| (*statistic, grows * seconds)).collect()
+}
+
+pub fn id(number: u64) -> Id {
+    Id { hierarchy: 0, id: number }
+}
+
+/// One advice, which must be there.
+pub fn advice<'a>(judged: &'a Judged, id: &str) -> &'a Advice {
+    let found = judged.advice.iter().find(|advice| advice.id == id);
+    found.unwrap_or_else(|| panic!("no {id} in {:#?}", judged.advice))
+}
+
+/// What is true of all advice, whatever host it is about.
+pub fn contradict_nobody(judged: &Judged) {
+    let mut ids = BTreeSet::new();
+    let mut changes = BTreeMap::<_, (&str, Option<String>)>::new();
+    for advice in &judged.advice {
+        assert!(ids.insert(&advice.id), "{} twice", advice.id);
+        assert!(!advice.title.is_empty() && advice.title.ends_with('.') && advice.why.ends_with('.'), "{advice:#?}");
+        assert!(advice.because.ends_with('.') && !advice.evidence.is_empty(), "{advice:#?}");
+        assert!(!advice.actions.is_empty(), "{advice:#?}");
+        assert!(advice.evidence.iter().all(|it| it.value.is_finite()), "{advice:#?}");
+        if let Some(saves) = &advice.saves {
+            let any = [saves.stall_seconds, saves.kills, saves.bytes, saves.watts];
+            assert!(any.iter().any(Option::is_some) && !saves.assuming.is_empty(), "{advice:#?}");
+        }
+        // The first is what is advised; the others do the same in another way.
+        let first = &advice.actions[0];
+        if first.kind != Kind::ByHand && first.kind != Kind::Configure {
+            let change = (first.object.to_string(), first.kind, first.key.clone());
+            if let Some((other, after)) = changes.insert(change, (&advice.rule, first.after.clone())) {
+                assert_eq!(after, first.after, "{other} and {} contradict each other", advice.rule);
+            }
+        }
+    }
+}
