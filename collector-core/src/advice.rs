@@ -197,27 +197,6 @@ fn count(value: f64) -> String {
     amount::fixed(value, usize::from(value.fract() != 0.0 && value.abs() < 100.0))
 }
 
-impl Evidence {
-    /// Counted or read.
-    pub fn measured(what: impl Into<String>, value: f64, unit: Unit) -> Evidence {
-        Evidence { what: what.into(), value, unit, origin: Origin::Measured }
-    }
-
-    /// From what was measured, by a formula.
-    pub fn computed(what: impl Into<String>, value: f64, unit: Unit) -> Evidence {
-        Evidence { what: what.into(), value, unit, origin: Origin::Computed }
-    }
-
-    pub fn configured(what: impl Into<String>, value: f64, unit: Unit) -> Evidence {
-        Evidence { what: what.into(), value, unit, origin: Origin::Configured }
-    }
-
-    /// By a table or a rule of thumb.
-    pub fn assumed(what: impl Into<String>, value: f64, unit: Unit) -> Evidence {
-        Evidence { what: what.into(), value, unit, origin: Origin::Assumed }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
