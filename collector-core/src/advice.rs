@@ -223,12 +223,8 @@ mod tests {
 
     #[test]
     fn what_is_saved_names_its_period_and_nothing_that_is_not_known() {
-        let saves = Saves {
-            over_seconds: 8 * 86_400,
-            stall_seconds: Some(732.0),
-            kills: Some(3.0),
-            ..Saves::default()
-        };
+        let saves =
+            Saves { over_seconds: 8 * 86_400, stall_seconds: Some(732.0), kills: Some(3.0), ..Saves::default() };
         assert_eq!(saves.sentence().as_deref(), Some("in 8 d: 3 OOM kills, 12 min of stalls"));
         let bytes = Saves { over_seconds: 86_400, bytes: Some(5.0 * 1024.0), watts: Some(35.0), ..Saves::default() };
         assert_eq!(bytes.sentence().as_deref(), Some("in 24 h: 5.00 KiB, 35 W"));

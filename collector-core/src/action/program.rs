@@ -30,7 +30,8 @@ impl Setting {
     }
 }
 
-/// Names that exist, so that none is made up. llama.cpp b11434, vLLM 0.33, SGLang 0.5.23, Ollama 0.33.
+/// Names that exist, so that none is made up: llama.cpp b11434 (of older versions `--mlock` and `--no-mmap`, in place of `--load-mode`), vLLM
+/// 0.33, SGLang 0.5.23, Ollama 0.33.
 const OLLAMA: &[&str] = &[
     "OLLAMA_CONTEXT_LENGTH",
     "OLLAMA_FLASH_ATTENTION",

@@ -64,10 +64,15 @@ mod tests {
         let rules: Vec<&Rule> = ADVICE.iter().copied().flatten().collect();
         let names: BTreeSet<&str> = rules.iter().map(|rule| rule.name).collect();
         assert_eq!(names.len(), rules.len(), "{names:?}");
-        let is_name = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || b"_0123456789".contains(&byte));
+        let is_name = |name: &str| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || b"_0123456789".contains(&byte))
+        };
         for Rule { name, when, needs, .. } in rules {
             assert!(is_name(name), "{name}");
-            assert!([when, needs].iter().all(|text| !text.is_empty() && !text.contains(['|', '\n'])), "{name}: {when} {needs}");
+            assert!(
+                [when, needs].iter().all(|text| !text.is_empty() && !text.contains(['|', '\n'])),
+                "{name}: {when} {needs}"
+            );
         }
     }
 }

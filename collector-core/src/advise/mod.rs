@@ -13,6 +13,8 @@ mod need;
 mod neighbour;
 mod server;
 mod shortage;
+#[cfg(test)]
+mod stage;
 mod swap;
 mod watch;
 #[cfg(test)]

@@ -120,12 +120,13 @@ impl Change {
     /// What is new, as parts that have an order. At least one.
     pub fn between(before: &Past, after: &Past) -> Vec<Change> {
         // A day in the middle that is no longer known cannot be taken back.
-        let keeps = |(before, after): (&Span, &Span)| {
-            let from = after.days.first().map_or(0, |day| day.time);
-            before.days.iter().all(|day| {
-                day.time < from || after.days.binary_search_by_key(&day.time, |after| after.time).is_ok()
-            }) && (after.week.is_empty() || before.week.is_empty() || before.week.len() == after.week.len())
-        };
+        let keeps =
+            |(before, after): (&Span, &Span)| {
+                let from = after.days.first().map_or(0, |day| day.time);
+                before.days.iter().all(|day| {
+                    day.time < from || after.days.binary_search_by_key(&day.time, |after| after.time).is_ok()
+                }) && (after.week.is_empty() || before.week.is_empty() || before.week.len() == after.week.len())
+            };
         let both = before.workloads.iter().filter_map(|(name, span)| Some((span, after.workloads.get(name)?)));
         let afresh = before.time == 0 || !both.chain([(&before.host, &after.host)]).all(keeps);
         let (none, nothing) = (Past::default(), Span::default());
@@ -227,7 +228,14 @@ mod tests {
         let alerts = proptest::collection::btree_map(name(), proptest::collection::vec(alert, 1..3), 0..3);
         let workloads = proptest::collection::btree_map(name(), span(), 0..12);
         (1..99u64, span(), workloads, gpus, alerts, proptest::option::of(1..9u64)).prop_map(
-            |(time, host, workloads, gpus, alerts, events_from)| Past { time, host, workloads, gpus, alerts, events_from },
+            |(time, host, workloads, gpus, alerts, events_from)| Past {
+                time,
+                host,
+                workloads,
+                gpus,
+                alerts,
+                events_from,
+            },
         )
     }
 

@@ -46,9 +46,7 @@ impl Day {
 
 impl GpuDay {
     pub fn of(time: u64, quarters: &[Known<FIGURES>]) -> GpuDay {
-        let of = |figure: Figure| {
-            spread(joined(quarters.iter().map(|it| (it.values[figure as usize], seconds(it)))))
-        };
+        let of = |figure: Figure| spread(joined(quarters.iter().map(|it| (it.values[figure as usize], seconds(it)))));
         GpuDay {
             time,
             seconds: quarters.iter().map(|it| u32::from(seconds(it) as u16)).sum(),
@@ -130,7 +128,8 @@ mod tests {
 
     #[test]
     fn numbers_are_short_and_near() {
-        for (value, text) in [(0.0, "0.0"), (1.0 / 3.0, "0.3333"), (12345.678, "12350.0"), (1e-9, "1e-9"), (2.5, "2.5")] {
+        for (value, text) in [(0.0, "0.0"), (1.0 / 3.0, "0.3333"), (12345.678, "12350.0"), (1e-9, "1e-9"), (2.5, "2.5")]
+        {
             assert_eq!(format!("{:?}", short(value)), text);
         }
         for value in [1.0, 999.95, 86_400.0, 7.7e11, 3.33e-5] {

@@ -155,9 +155,7 @@ fn chosen(workloads: BTreeMap<Arc<str>, Drawn>, killed: &BTreeSet<Arc<str>>) -> 
         .map(|(name, drawn)| (killed.contains(&name), drawn.most(|day| day.memory), name, drawn))
         .filter(|(killed, peak, _, drawn)| *killed || *peak >= SMALL || drawn.most(|day| day.vram) > 0.0)
         .collect();
-    ranked.sort_by(|one, other| {
-        other.0.cmp(&one.0).then(other.1.total_cmp(&one.1)).then_with(|| one.2.cmp(&other.2))
-    });
+    ranked.sort_by(|one, other| other.0.cmp(&one.0).then(other.1.total_cmp(&one.1)).then_with(|| one.2.cmp(&other.2)));
     let mut of_owner: BTreeMap<Arc<str>, usize> = BTreeMap::new();
     ranked.retain(|(.., drawn)| {
         let count = of_owner.entry(drawn.owner.clone()).or_default();
@@ -209,7 +207,8 @@ mod tests {
         draft.events.kill(37 * DAY_NS + 1, Some("gone"), 1);
         draft.events.kill(39 * DAY_NS + 2, Some("gone"), 1);
         let past = draft.finish(first_day(NOW), NOW, Some(38 * DAY_NS + 1));
-        let kills = |name: &str| past.workloads[name].days.iter().map(|day| (day.time / DAY_NS, day.kills)).collect::<Vec<_>>();
+        let kills =
+            |name: &str| past.workloads[name].days.iter().map(|day| (day.time / DAY_NS, day.kills)).collect::<Vec<_>>();
         assert_eq!(kills("a"), [(38, None), (39, Some(3)), (40, Some(0))]);
         assert_eq!(kills("gone"), [(39, Some(1))], "nothing else is known of it");
         let host: Vec<_> = past.host.days.iter().map(|day| (day.time / DAY_NS, day.kills, day.seconds)).collect();
@@ -233,6 +232,9 @@ mod tests {
         let count = |prefix: &str| past.workloads.keys().filter(|name| name.starts_with(prefix)).count();
         assert_eq!((past.workloads.len(), count("crowd"), count("w")), (WORKLOADS, OF_OWNER, WORKLOADS - OF_OWNER - 1));
         assert!(past.workloads.contains_key("killed") && !past.workloads.contains_key("idle"));
-        assert!(past.workloads.contains_key("w511") && !past.workloads.contains_key("w000"), "the smallest are left out");
+        assert!(
+            past.workloads.contains_key("w511") && !past.workloads.contains_key("w000"),
+            "the smallest are left out"
+        );
     }
 }

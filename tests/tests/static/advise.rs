@@ -20,11 +20,8 @@ const SECOND: u64 = 1_000_000_000;
 
 fn line(name: &str, confidence: Confidence, state: AdviceStatus) -> AdviceLine {
     let object = Object::Workload(name.to_owned());
-    let command = |tool, text: &str, file: Option<&str>| Command {
-        tool,
-        text: text.to_owned(),
-        file: file.map(str::to_owned),
-    };
+    let command =
+        |tool, text: &str, file: Option<&str>| Command { tool, text: text.to_owned(), file: file.map(str::to_owned) };
     let action = Action {
         kind: Kind::MemoryMax,
         object: object.clone(),
@@ -58,7 +55,17 @@ fn line(name: &str, confidence: Confidence, state: AdviceStatus) -> AdviceLine {
         actions: vec![action],
     };
     let (about, workload) = (name.to_owned(), Some(name.to_owned()));
-    AdviceLine { advice, about, workload, state, since: 60 * SECOND, ended: None, value: None, before: None, after: None }
+    AdviceLine {
+        advice,
+        about,
+        workload,
+        state,
+        since: 60 * SECOND,
+        ended: None,
+        value: None,
+        before: None,
+        after: None,
+    }
 }
 
 fn answer() -> Suggestions {

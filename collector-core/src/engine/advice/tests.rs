@@ -7,9 +7,9 @@ use super::super::test::{ID, engine};
 use super::*;
 use crate::action::{Action, Kind, Object, Risk};
 use crate::advice::{Confidence, Lacking, Saves, id};
-use crate::standing::Effect;
 use crate::past::{DAY_NS, Day, Past, Span};
 use crate::sample::{Reading, Sample, Statistics};
+use crate::standing::Effect;
 use crate::statistic::workload::Statistic;
 
 const GIB: u64 = 1 << 30;

@@ -111,8 +111,12 @@ mod tests {
         let (number, max) = (Value::Number, Value::Unlimited);
         let of = |before, now, after| is_about(before, now, after);
         assert!(of(Some(number(10.0)), number(20.0), number(20.0)));
-        assert!(of(Some(number(10.0)), number(18.0), number(20.0)) && of(Some(number(10.0)), number(30.0), number(20.0)));
-        assert!(!of(Some(number(10.0)), number(12.0), number(20.0)) && !of(Some(number(10.0)), number(5.0), number(20.0)));
+        assert!(
+            of(Some(number(10.0)), number(18.0), number(20.0)) && of(Some(number(10.0)), number(30.0), number(20.0))
+        );
+        assert!(
+            !of(Some(number(10.0)), number(12.0), number(20.0)) && !of(Some(number(10.0)), number(5.0), number(20.0))
+        );
         assert!(of(Some(number(40.0)), number(21.0), number(20.0)), "down, too");
         assert!(of(Some(max), number(22.0), number(20.0)) && of(None, number(18.0), number(20.0)));
         assert!(!of(Some(max), number(60.0), number(20.0)), "another limit than was advised");

@@ -88,7 +88,11 @@ pub fn measure(rounds: usize) -> Result<Report> {
         bytes[1] >> 10
     ));
     report.aim(
-        format!("with {WORKLOADS} workloads advice takes at most {:.0} % of the agent's CPU time: {:.2} %", 100.0 * AIM, 100.0 * share),
+        format!(
+            "with {WORKLOADS} workloads advice takes at most {:.0} % of the agent's CPU time: {:.2} %",
+            100.0 * AIM,
+            100.0 * share
+        ),
         share <= AIM,
     );
     Ok(report)
@@ -96,8 +100,12 @@ pub fn measure(rounds: usize) -> Result<Report> {
 
 /// A history of all days.
 fn fill(folder: &std::path::Path) -> Result<()> {
-    let limits =
-        Limits { max_age: Duration::from_secs(90 * 86_400), max_bytes: 1 << 30, workloads: 20_000, workloads_of_owner: 2000 };
+    let limits = Limits {
+        max_age: Duration::from_secs(90 * 86_400),
+        max_bytes: 1 << 30,
+        workloads: 20_000,
+        workloads_of_owner: 2000,
+    };
     let (mut connection, _) = open(folder, limits.max_bytes)?;
     let mut rows = Rows::default();
     for day in (0..DAYS).rev() {
@@ -107,7 +115,8 @@ fn fill(folder: &std::path::Path) -> Result<()> {
                 let series = [Series::Memory, Series::Anon, Series::Cpu, Series::MemoryWaiting, Series::MemoryLimit];
                 let mut row = [[Code::UNKNOWN; 3]; KEPT.len()];
                 for (index, series) in series.into_iter().enumerate() {
-                    let value = ((20 + number as u64 + 7 * quarter + day) << 20) as f32 / [1.0, 2.0, 1e8, 1e9, 0.5][index];
+                    let value =
+                        ((20 + number as u64 + 7 * quarter + day) << 20) as f32 / [1.0, 2.0, 1e8, 1e9, 0.5][index];
                     if let Some(kept) = kept(series) {
                         row[kept] = ROUNDS.map(|round| Code::of(series, value, round));
                     }
@@ -116,7 +125,12 @@ fn fill(folder: &std::path::Path) -> Result<()> {
                 Entry { workload, owner: None, seconds: 900, row }
             };
             let entries = (0..=WORKLOADS).map(entry).collect();
-            append(&mut connection, &Quarter { time, entries, cards: Vec::new(), counts: Vec::new() }, &mut rows, &limits)?;
+            append(
+                &mut connection,
+                &Quarter { time, entries, cards: Vec::new(), counts: Vec::new() },
+                &mut rows,
+                &limits,
+            )?;
         }
     }
     Ok(())

@@ -185,8 +185,7 @@ fn saves() -> Vec<Value> {
 
 /// Numbers of evidence, in the same way.
 fn evidence() -> Vec<Value> {
-    let units =
-        [Unit::Bytes, Unit::BytesPerSecond, Unit::Seconds, Unit::Ratio, Unit::Cpus, Unit::Watts, Unit::Count];
+    let units = [Unit::Bytes, Unit::BytesPerSecond, Unit::Seconds, Unit::Ratio, Unit::Cpus, Unit::Watts, Unit::Count];
     let values = [0.0, 0.25, 1.5, 7.0, 119.0, 187_200.0, 8_589_934_592.0];
     let one = |unit, value| Evidence { what: String::new(), value, unit, origin: Origin::Measured };
     let all = units.into_iter().flat_map(|unit| values.map(|value| one(unit, value)));
