@@ -71,7 +71,7 @@ pub fn test(project: &Project, args: &Args, kernels: &vm::Args, names: &[String]
     for outcome in &outcomes {
         anstream::println!("{}", outcome.table());
         if args.write && !outcome.rows.is_empty() {
-            outcome.write(&project.root.join(PAGE))?;
+            outcome.write(&project.root.join(PAGE), names)?;
         }
     }
     outcomes.iter().try_for_each(Outcome::judge)
@@ -190,27 +190,33 @@ impl Outcome {
         table
     }
 
-    /// Replaces this kernel's table in the page.
-    fn write(&self, page: &Path) -> Result<()> {
+    /// Replaces this kernel's table in the page. Some scenarios alone have a table of their own, so that the others' stays.
+    fn write(&self, page: &Path, names: &[String]) -> Result<()> {
         let name = page.display();
         let old = fs::read_to_string(page).with_context(|| format!("read {name}"))?;
         // 6.12.9-cloud → 6.12
-        let series = self.kernel.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
-        fs::write(page, section(&old, &series, &self.table())).with_context(|| format!("write {name}"))
+        let mut title = self.kernel.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
+        if !names.is_empty() {
+            title = format!("{title}: {}", names.join(", "));
+        }
+        fs::write(page, section(&old, &title, &self.table())).with_context(|| format!("write {name}"))
     }
 }
 
-/// The page with the section of this kernel replaced or added: `## Linux 6.12` and what follows it.
-fn section(page: &str, kernel: &str, text: &str) -> String {
+/// The page with the section of this kernel replaced or added: `## Linux 6.12` and what follows it, those of some scenarios behind it.
+fn section(page: &str, title: &str, text: &str) -> String {
     let mut parts = page.split("\n## Linux ");
     let head = parts.next().unwrap_or_default().trim_end().to_owned();
-    let mut sections: BTreeMap<Vec<u32>, String> = BTreeMap::new();
-    let number = |name: &str| name.split('.').filter_map(|part| part.parse().ok()).collect::<Vec<u32>>();
+    let mut sections: BTreeMap<(Vec<u32>, String), String> = BTreeMap::new();
+    let key = |title: &str| {
+        let (kernel, names) = title.split_once(':').unwrap_or((title, ""));
+        (kernel.split('.').filter_map(|part| part.parse().ok()).collect::<Vec<u32>>(), names.to_owned())
+    };
     for part in parts {
         let (name, body) = part.split_once('\n').unwrap_or((part, ""));
-        sections.insert(number(name), format!("{name}\n\n{}\n", body.trim()));
+        sections.insert(key(name), format!("{name}\n\n{}\n", body.trim()));
     }
-    sections.insert(number(kernel), format!("{kernel}\n\n{}\n", text.trim()));
+    sections.insert(key(title), format!("{title}\n\n{}\n", text.trim()));
     sections.values().fold(head + "\n", |page, body| page + "\n## Linux " + body)
 }
 
@@ -267,9 +273,10 @@ mod tests {
     fn a_section_replaces_that_of_the_same_kernel() {
         let page = section("# Staged\n\nWords.\n", "6.12", "old");
         let page = section(&page, "5.10", "other");
+        let page = section(&page, "6.12: slow", "some");
         assert_eq!(
             section(&page, "6.12", "new"),
-            "# Staged\n\nWords.\n\n## Linux 5.10\n\nother\n\n## Linux 6.12\n\nnew\n"
+            "# Staged\n\nWords.\n\n## Linux 5.10\n\nother\n\n## Linux 6.12\n\nnew\n\n## Linux 6.12: slow\n\nsome\n"
         );
     }
 }
