@@ -17,6 +17,11 @@ const LESS: f64 = 1.03;
 const MORE: f64 = 1.5;
 /// The least noise of a window, as a share: numbers closer together than this are alike.
 const NOISE: f64 = 0.03;
+/// Two windows say how a mean depends on the work of a request if that differs by this share; so many pairs are enough.
+const APART: f64 = 0.02;
+const PAIRS: usize = 30;
+/// What a window would have taken with the work of now is at most so many times what it took.
+const MOVED: f64 = 1.5;
 /// The standard deviation of a normal distribution, from the median of absolute deviations …
 const OF_MEDIAN: f64 = 1.4826;
 /// … and from the distance of the 90th percentile.
@@ -101,7 +106,14 @@ impl Baseline {
     /// What is usual for a measure at the load of this window. `like` is 0 if nothing is.
     pub fn usual(&self, point: &Point, measure: Measure, like: Like, reach: u64) -> Usual {
         let load = &point.load;
-        let near = |kept: &Kept| -> Option<(f64, f64)> {
+        // Of how much work of a request a mean is a straight line: that of means is the mean of lines. Of quantiles that is not known.
+        let mean = measure.quantile.share().is_none();
+        let work_of = |prompt: f64, output: f64| match measure.timed {
+            Timed::FirstToken if mean => prompt,
+            Timed::EndToEnd if mean => output,
+            _ => f64::NAN,
+        };
+        let near = |kept: &Kept| -> Option<Near> {
             let value = kept.seconds[measure.index()];
             if value.is_nan() || point.ended.saturating_sub(kept.ended) > reach {
                 return None;
@@ -120,14 +132,21 @@ impl Baseline {
                 (Timed::EndToEnd, _) | (_, Like::Rate) => distance(load.output, kept.output, 1.0)?,
                 _ => 0.0,
             };
-            Some((work + prompt + output, f64::from(value)))
+            let of_request = work_of(f64::from(kept.prompt), f64::from(kept.output));
+            Some(Near { distance: work + prompt + output, seconds: f64::from(value), of_request })
         };
-        let mut like: Vec<(f64, f64)> = self.0.iter().flatten().filter_map(near).collect();
+        let mut like: Vec<Near> = self.0.iter().flatten().filter_map(near).collect();
         if like.len() > NEAREST {
-            like.select_nth_unstable_by(NEAREST - 1, |one, two| one.0.total_cmp(&two.0));
+            like.select_nth_unstable_by(NEAREST - 1, |one, two| one.distance.total_cmp(&two.distance));
             like.truncate(NEAREST);
         }
-        let mut values: Vec<f64> = like.into_iter().map(|(_, value)| value.max(1e-9).ln()).collect();
+        let now = work_of(load.prompt.unwrap_or(f64::NAN), load.output.unwrap_or(f64::NAN));
+        let slope = if now > 0.0 { slope(&like) } else { 0.0 };
+        let moved = |near: Near| {
+            let by = if slope > 0.0 { slope * (now - near.of_request) } else { 0.0 };
+            (near.seconds + by).clamp(near.seconds / MOVED, near.seconds * MOVED)
+        };
+        let mut values: Vec<f64> = like.into_iter().map(|near| moved(near).max(1e-9).ln()).collect();
         values.sort_unstable_by(f64::total_cmp);
         let Some(median) = at(&values, 0.5) else { return Usual::default() };
         let mut apart: Vec<f64> = values.iter().map(|value| (value - median).abs()).collect();
@@ -136,6 +155,27 @@ impl Baseline {
         let tail = (at(&values, 0.9).unwrap_or(median) - median) / OF_NINETIETH;
         Usual { like: values.len(), seconds: median.exp(), noise: spread.max(tail).max(NOISE) }
     }
+}
+
+/// A window at like load.
+#[derive(Clone, Copy)]
+struct Near {
+    distance: f64,
+    seconds: f64,
+    /// Tokens of a request on which its time depends; NaN if that is not known.
+    of_request: f64,
+}
+
+/// How many seconds longer a mean is for each token of a request more: the median over all pairs (Theil and Sen), which a few odd windows
+/// do not move. 0 if too few of them differ.
+fn slope(like: &[Near]) -> f64 {
+    let pairs = like.iter().enumerate().flat_map(|(place, one)| like[place + 1..].iter().map(move |two| (one, two)));
+    let mut slopes: Vec<f64> = pairs
+        .filter(|(one, two)| (one.of_request - two.of_request).abs() > APART * one.of_request)
+        .map(|(one, two)| (one.seconds - two.seconds) / (one.of_request - two.of_request))
+        .collect();
+    slopes.sort_unstable_by(f64::total_cmp);
+    at(&slopes, 0.5).filter(|_| slopes.len() >= PAIRS).map_or(0.0, |slope| slope.max(0.0))
 }
 
 /// The value below which a share of them is, between two if it must be.
@@ -157,4 +197,23 @@ fn distance(now: Option<f64>, kept: f32, least: f64) -> Option<f64> {
 fn bin(running: Option<f64>) -> usize {
     let running = running.unwrap_or(0.0).max(0.0) as u64;
     (u64::BITS - running.leading_zeros()).min(BINS as u32 - 1) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_mean_depends_on_the_work_of_a_request_is_known_in_spite_of_odd_windows() {
+        let near = |of_request: f64, seconds: f64| Near { distance: 0.0, seconds, of_request };
+        let mut like: Vec<Near> =
+            (0..20).map(|step| near(500.0 + 10.0 * f64::from(step), 0.5 + 0.002 * f64::from(step))).collect();
+        assert!((slope(&like) - 0.0002).abs() < 1e-9, "{}", slope(&like));
+        like.extend([near(510.0, 9.0), near(690.0, 0.001), near(600.0, f64::from(f32::MAX))]);
+        assert!((0.0001..0.0003).contains(&slope(&like)), "{}", slope(&like));
+        assert_eq!(slope(&[near(500.0, 0.1); 20]), 0.0, "they do not differ");
+        assert_eq!(slope(&[near(f64::NAN, 0.1); 20]), 0.0);
+        assert_eq!(slope(&like[..3]), 0.0, "too few");
+        assert_eq!(slope(&(0..20).map(|step| near(500.0 + 10.0 * f64::from(step), 0.1)).collect::<Vec<_>>()), 0.0);
+    }
 }

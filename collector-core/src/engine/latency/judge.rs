@@ -15,6 +15,12 @@ const MOST: f64 = 6.0;
 /// where the buckets are too wide to prove it.
 const MEAN_PART: f64 = 0.8;
 const MEAN_TOGETHER: f64 = 4.0;
+/// A mean is judged by itself if it differs by no more than this by chance.
+const STEADY: f64 = 0.08;
+/// As many tokens a second are not quite as much to do: more requests at once may be the cause and not the effect. So much more is
+/// allowed, as a part of what counts as worse; less for the mean of a histogram, which is exact.
+const ALLOWED: f64 = 1.0;
+const ALLOWED_MEAN: f64 = 1.0 / 3.0;
 /// So many windows that are worse by less than this part of what counts as worse end it.
 const CALM: usize = 2;
 const CALM_PART: f64 = 0.5;
@@ -82,13 +88,11 @@ impl Judge {
     /// Judges a window. Nothing changes if it says nothing of this measure.
     pub fn judge(&mut self, measure: Measure, point: &Point, baseline: &Baseline, limits: &Limits) {
         let Some(now) = point.get(measure) else { return };
-        // The mean of durations of which there are quantiles only supports these.
-        if measure.quantile.share().is_none() && point.bucket(measure.timed, now).is_some() {
-            return;
-        }
+        // Beside quantiles a mean only supports these, unless it hardly differs from window to window.
+        let steady = |usual: &Usual| !is_beside(measure, point, now) || usual.noise <= STEADY;
         let found = [Like::Running, Like::Rate].into_iter().find_map(|like| {
             let usual = baseline.usual(point, measure, like, limits.baseline_ns);
-            let known = usual.like >= limits.learn.max(2);
+            let known = usual.like >= limits.learn.max(2) && steady(&usual);
             Some((verdict(measure, point, baseline, limits, like, &usual).filter(|_| known)?, usual))
         });
         if let Some((verdict, _)) = found {
@@ -175,9 +179,10 @@ fn verdict(
     let now = point.get(measure)?;
     // The sum of all durations is exact, whatever the buckets are.
     let mean = baseline.usual(point, measure.mean(), like, limits.baseline_ns);
+    let part = if is_beside(measure, point, now) { ALLOWED_MEAN } else { ALLOWED };
     let allowed = match like {
         Like::Running => 1.0,
-        Like::Rate => 1.0 + limits.worse,
+        Like::Rate => 1.0 + part * limits.worse,
     };
     let own = apart(now / allowed, usual);
     let mean = point.get(measure.mean()).filter(|_| mean.like >= 2).map(|now| apart(now / allowed, &mean));
@@ -190,6 +195,11 @@ fn verdict(
     })
 }
 
+/// Whether it is the mean of durations of which there are quantiles.
+fn is_beside(measure: Measure, point: &Point, now: f64) -> bool {
+    measure.quantile.share().is_none() && point.bucket(measure.timed, now).is_some()
+}
+
 fn apart(now: f64, usual: &Usual) -> Apart {
     let log = (now.max(1e-9) / usual.seconds.max(1e-9)).ln();
     // The noise of this window, and of the median that it is compared with.
@@ -200,9 +210,9 @@ fn apart(now: f64, usual: &Usual) -> Apart {
 /// The variance of a median, as a multiple of that of a mean.
 const OF_A_MEDIAN: f64 = std::f64::consts::FRAC_PI_2;
 
-/// Whether a number is exact, or its bucket lies so far above that of the other that it must be worse wherever both are in theirs.
+/// Whether a number is exact, as a mean is, or its bucket lies so far above that of the other that it must be worse wherever both are in theirs.
 fn is_proven(measure: Measure, point: &Point, limits: &Limits, now: f64, usual: f64) -> bool {
-    let bucket = |seconds| point.bucket(measure.timed, seconds);
+    let bucket = |seconds| measure.quantile.share().and_then(|_| point.bucket(measure.timed, seconds));
     let (Some((lower, _)), Some((_, upper))) = (bucket(now), bucket(usual)) else { return true };
     lower > upper * (1.0 + limits.worse)
 }
