@@ -1,25 +1,23 @@
 //! [`Cells`]: the values of one row, apart for each engine and rank that told them.
 
+use std::collections::BTreeMap;
+
 use crate::model::exposition::Labels;
 
 /// More engines and ranks of one model are not believed.
 const CELLS: usize = 512;
 
+/// Engine, and replica.
+type Engine<'a> = [&'a str; 2];
+/// Ranks of tensor, pipeline and expert parallelism.
+type Rank<'a> = [&'a str; 3];
+
 #[derive(Default)]
 pub(super) struct Cells<'a> {
-    cells: Vec<Cell<'a>>,
+    /// What one rank of one engine told: the sum over all other labels. Ranks of an engine stand together.
+    cells: BTreeMap<(Engine<'a>, Rank<'a>), f64>,
     /// A value could not be, or there were too many.
     broken: bool,
-}
-
-/// What one rank of one engine told.
-struct Cell<'a> {
-    /// Engine, and replica.
-    engine: [&'a str; 2],
-    /// Ranks of tensor, pipeline and expert parallelism.
-    rank: [&'a str; 3],
-    /// Over all other labels.
-    sum: f64,
 }
 
 impl<'a> Cells<'a> {
@@ -30,12 +28,11 @@ impl<'a> Cells<'a> {
             return;
         }
         let of = |label| labels.raw(label).unwrap_or_default();
-        let engine = ["engine", "dp_rank"].map(of);
-        let rank = ["tp_rank", "pp_rank", "moe_ep_rank"].map(of);
-        if let Some(cell) = self.cells.iter_mut().find(|cell| cell.engine == engine && cell.rank == rank) {
-            cell.sum += value;
+        let key = (["engine", "dp_rank"].map(of), ["tp_rank", "pp_rank", "moe_ep_rank"].map(of));
+        if let Some(sum) = self.cells.get_mut(&key) {
+            *sum += value;
         } else if self.cells.len() < CELLS {
-            self.cells.push(Cell { engine, rank, sum: value });
+            self.cells.insert(key, value);
         } else {
             self.broken = true;
         }
@@ -43,11 +40,11 @@ impl<'a> Cells<'a> {
 
     /// The number of each engine: the largest of its ranks, which tell the same.
     fn engines(&self) -> Option<Vec<f64>> {
-        let mut engines: Vec<([&str; 2], f64)> = Vec::new();
-        for cell in &self.cells {
-            match engines.iter_mut().find(|(engine, _)| *engine == cell.engine) {
-                Some((_, most)) => *most = most.max(cell.sum),
-                None => engines.push((cell.engine, cell.sum)),
+        let mut engines: Vec<(Engine<'a>, f64)> = Vec::new();
+        for ((engine, _), sum) in &self.cells {
+            match engines.last_mut() {
+                Some((last, most)) if last == engine => *most = most.max(*sum),
+                _ => engines.push((*engine, *sum)),
             }
         }
         (!self.broken).then(|| engines.into_iter().map(|(_, most)| most).collect())
