@@ -3,15 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Read as _};
-use std::net::Ipv4Addr;
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use crate::source::text::{fields, lines, number};
 
-/// Bytes that are read of a table.
+/// A table of more bytes is not read: half of one says nothing of what is not in it.
 const TABLE: u64 = 1 << 20;
-/// Addresses of a namespace that are kept.
+/// Addresses of another namespace that are kept.
 const ADDRESSES: usize = 16;
 /// Flags of a route (include/uapi/linux/route.h): it is up, and it refuses.
 const UP: u64 = 0x1;
@@ -21,12 +21,12 @@ const ETHERNET: &[u8] = b"1";
 
 /// The IPv4 addresses that a namespace has, without those of its loopback. `net` is a folder of that name of a process in it.
 pub fn addresses(net: &Path) -> io::Result<Vec<Ipv4Addr>> {
-    Ok(local(&read(&net.join("fib_trie"))?))
+    Ok(local(&read(&net.join("fib_trie"))?, ADDRESSES))
 }
 
 /// Below an address `|-- 172.17.0.2` its routes: `/32 host LOCAL` is one of the namespace's own (`fib_trie_seq_show`,
 /// net/ipv4/fib_trie.c).
-fn local(text: &[u8]) -> Vec<Ipv4Addr> {
+fn local(text: &[u8], most: usize) -> Vec<Ipv4Addr> {
     let (mut found, mut last) = (BTreeSet::new(), None);
     for line in lines(text) {
         let mut words = fields(line);
@@ -34,13 +34,32 @@ fn local(text: &[u8]) -> Vec<Ipv4Addr> {
             (Some(b"|--"), Some(address), None) => {
                 last = std::str::from_utf8(address).ok().and_then(|text| text.parse().ok());
             }
-            (Some(b"/32"), Some(b"host"), Some(b"LOCAL")) if found.len() < ADDRESSES => {
+            (Some(b"/32"), Some(b"host"), Some(b"LOCAL")) if found.len() < most => {
                 found.extend(last.filter(|address: &Ipv4Addr| !address.is_loopback()));
             }
             _ => {}
         }
     }
     found.into_iter().collect()
+}
+
+/// The addresses of this process's own namespace, without those of its loopback: all of them, or none.
+pub fn locals() -> Result<Vec<IpAddr>, String> {
+    let own = Path::new("/proc/self/net");
+    let v4 = read(&own.join("fib_trie")).map(|text| local(&text, usize::MAX));
+    let v4 = v4.map_err(|error| format!("the addresses of this host cannot be read: {error}"))?;
+    let v6 = v6(&std::fs::read(own.join("if_inet6")).unwrap_or_default()).map(IpAddr::V6).collect::<Vec<_>>();
+    Ok(v4.into_iter().map(IpAddr::V4).chain(v6).collect())
+}
+
+/// The global addresses in `/proc/net/if_inet6`: `00000000000000000000000000000001 01 80 10 80 lo` (`if6_seq_show`, net/ipv6/addrconf.c).
+fn v6(text: &[u8]) -> impl Iterator<Item = Ipv6Addr> {
+    lines(text).filter_map(|line| {
+        let mut fields = fields(line);
+        let address = u128::from_str_radix(std::str::from_utf8(fields.next()?).ok()?, 16).ok()?;
+        let scope = fields.nth(2)?;
+        (scope == b"00").then(|| Ipv6Addr::from(address))
+    })
 }
 
 /// The routes and interfaces of this process's own namespace.
@@ -122,9 +141,16 @@ fn hex(digits: &[u8]) -> Option<u64> {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
+    whole(File::open(path)?)
+}
+
+fn whole(table: impl Read) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    File::open(path)?.take(TABLE).read_to_end(&mut text)?;
-    Ok(text)
+    table.take(TABLE + 1).read_to_end(&mut text)?;
+    match text.len() as u64 > TABLE {
+        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has too many lines")),
+        false => Ok(text),
+    }
 }
 
 #[cfg(test)]
@@ -156,9 +182,22 @@ Local:
 ";
         // The kernel writes the main table into both.
         let twice = format!("{text}{text}");
-        assert_eq!(local(twice.as_bytes()), ["172.17.0.2".parse::<Ipv4Addr>().unwrap()]);
-        assert_eq!(local(b"|-- x\n/32 host LOCAL\n/32 host LOCAL\n|-- 1.2.3.4 5\n/32 host LOCAL"), [] as [Ipv4Addr; 0]);
+        assert_eq!(local(twice.as_bytes(), ADDRESSES), ["172.17.0.2".parse::<Ipv4Addr>().unwrap()]);
+        assert_eq!(
+            local(b"|-- x\n/32 host LOCAL\n/32 host LOCAL\n|-- 1.2.3.4 5\n/32 host LOCAL", 1),
+            [] as [Ipv4Addr; 0]
+        );
+        let table =
+            "fd000000000000000000000000000001 02 40 00 80 eth0\nfe80000000000000000000000000000a 02 40 20 80 eth0\nx";
+        assert_eq!(v6(table.as_bytes()).collect::<Vec<_>>(), ["fd00::1".parse::<Ipv6Addr>().unwrap()]);
         assert!(!addresses(Path::new("/proc/self/net")).unwrap().contains(&Ipv4Addr::LOCALHOST));
+    }
+
+    #[test]
+    fn a_table_is_read_as_a_whole_or_not_at_all() {
+        let size = TABLE as usize;
+        assert_eq!(whole(io::repeat(b'x').take(TABLE)).map(|text| text.len()).ok(), Some(size));
+        assert_eq!(whole(io::repeat(b'x')).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
     }
 
     /// An interface of the kinds that there are.

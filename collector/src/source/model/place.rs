@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use collector_core::statistic::model::State;
 
-use super::address::{Routes, addresses};
+use super::address::{Routes, addresses, locals};
 use super::find::Candidate;
 use super::process;
 use super::socket::{Listener, listeners};
@@ -51,7 +51,7 @@ pub struct Places<'a> {
     own: Option<u64>,
     /// Of this process's own namespace, once they are needed.
     routes: OnceCell<Result<Routes, String>>,
-    locals: OnceCell<Vec<IpAddr>>,
+    locals: OnceCell<Result<Vec<IpAddr>, String>>,
     /// By namespace.
     tables: BTreeMap<u64, Table>,
 }
@@ -173,34 +173,34 @@ fn routes() -> Result<Routes, String> {
     read.map_err(|error| format!("the routes of this host cannot be read: {error}"))
 }
 
-/// Its addresses, without those of the loopback.
-fn locals() -> Vec<IpAddr> {
-    let own = Path::new("/proc/self/net");
-    let v4 = addresses(own).unwrap_or_default().into_iter().map(IpAddr::V4);
-    v4.chain(v6(&std::fs::read(own.join("if_inet6")).unwrap_or_default()).map(IpAddr::V6)).collect()
-}
-
 /// Where this process's own namespace is asked. Anybody may listen at an address that is none of this host's.
 fn inside<'a>(
     listening: impl Iterator<Item = IpAddr>,
     port: u16,
-    locals: impl Fn() -> &'a Vec<IpAddr>,
+    locals: impl Fn() -> &'a Result<Vec<IpAddr>, String>,
 ) -> Result<Way, (State, String)> {
     let (v4, v6) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
-    let mut at = Vec::new();
+    let (mut at, mut unknown) = (Vec::new(), None);
     for address in listening {
         match address {
             IpAddr::V4(any) if any.is_unspecified() => at.push(v4),
             IpAddr::V6(any) if any.is_unspecified() => at.extend([v4, v6]),
-            address if address.is_loopback() || locals().contains(&address) => at.push(address),
-            _ => {}
+            address if address.is_loopback() => at.push(address),
+            address => match locals() {
+                Ok(all) if all.contains(&address) => at.push(address),
+                Ok(_) => {}
+                Err(why) => unknown = Some(why),
+            },
         }
     }
     at.sort();
     at.dedup();
-    match at.is_empty() {
-        true => Err((State::Unreachable, format!("port {port} listens at an address that this host does not have"))),
-        false => Ok(Way::Own(at.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())),
+    match (at.is_empty(), unknown) {
+        (true, Some(why)) => Err((State::Unreachable, why.clone())),
+        (true, None) => {
+            Err((State::Unreachable, format!("port {port} listens at an address that this host does not have")))
+        }
+        (false, _) => Ok(Way::Own(at.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())),
     }
 }
 
@@ -210,7 +210,7 @@ fn outside<'a>(
     port: u16,
     addresses: &[Ipv4Addr],
     routes: &Result<Routes, String>,
-    locals: impl Fn() -> &'a Vec<IpAddr>,
+    locals: impl Fn() -> &'a Result<Vec<IpAddr>, String>,
 ) -> Result<Vec<SocketAddr>, (State, String)> {
     let unreachable = |why: String| Err((State::Unreachable, why));
     if listening.iter().all(IpAddr::is_loopback) {
@@ -220,11 +220,15 @@ fn outside<'a>(
         Ok(routes) => routes,
         Err(why) => return unreachable(why.clone()),
     };
+    let locals = match locals() {
+        Ok(locals) => locals,
+        Err(why) => return unreachable(why.clone()),
+    };
     let serves = |address: &&Ipv4Addr| listening.iter().any(|ip| ip.is_unspecified() || *ip == IpAddr::V4(**address));
     let (mut at, mut why) = (Vec::new(), None);
     for address in addresses.iter().filter(serves) {
         // The kernel's local table comes first.
-        let shared = locals().contains(&IpAddr::V4(*address));
+        let shared = locals.contains(&IpAddr::V4(*address));
         let led = match shared {
             true => Err(format!("{address} is an address of this host, too")),
             false => routes.leads_inside(*address),
@@ -238,16 +242,6 @@ fn outside<'a>(
         false => Ok(at),
         true => unreachable(why.unwrap_or_else(|| "its container has no IPv4 address at which it listens".to_owned())),
     }
-}
-
-/// The global addresses in `/proc/net/if_inet6`: `00000000000000000000000000000001 01 80 10 80 lo` (`if6_seq_show`, net/ipv6/addrconf.c).
-fn v6(text: &[u8]) -> impl Iterator<Item = Ipv6Addr> {
-    crate::source::text::lines(text).filter_map(|line| {
-        let mut fields = crate::source::text::fields(line);
-        let address = u128::from_str_radix(std::str::from_utf8(fields.next()?).ok()?, 16).ok()?;
-        let scope = fields.nth(2)?;
-        (scope == b"00").then(|| Ipv6Addr::from(address))
-    })
 }
 
 /// Those that get a place, best first: who listens before who does not, then the eldest. `taken` are places of others. Returns the rest,
@@ -348,7 +342,7 @@ mod tests {
     #[test]
     fn only_this_hosts_addresses_are_asked() {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        let locals = vec![ip("10.0.0.1")];
+        let locals = Ok(vec![ip("10.0.0.1")]);
         let ask = |addresses: &[&str]| inside(addresses.iter().map(|text| ip(text)), 80, || &locals);
         let own =
             |addresses: &[&str]| Ok(Way::Own(addresses.iter().map(|text| SocketAddr::new(ip(text), 80)).collect()));
@@ -362,9 +356,9 @@ mod tests {
         assert!(matches!(&loopback, Err((State::Unreachable, why)) if why.contains("loopback")), "{loopback:?}");
         let lost = outside(vec![ip("0.0.0.0")], 80, &[], &routes(), || &locals);
         assert_eq!(lost, Err((State::Unreachable, "no routes".to_owned())));
-        let addresses =
-            "fd000000000000000000000000000001 02 40 00 80 eth0\nfe80000000000000000000000000000a 02 40 20 80 eth0\nx";
-        assert_eq!(v6(addresses.as_bytes()).collect::<Vec<_>>(), ["fd00::1".parse::<Ipv6Addr>().unwrap()]);
+        let many = Err("too many lines".to_owned());
+        let unknown = inside([ip("10.0.0.1")].into_iter(), 80, || &many);
+        assert_eq!(unknown, Err((State::Unreachable, "too many lines".to_owned())));
     }
 
     #[test]

@@ -33,6 +33,8 @@ use crate::source::watch::Watch;
 /// How long looking at one process, and listing one store, may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 const STORE_DEADLINE: Duration = Duration::from_secs(30);
+/// How long whoever asks what there is waits for each place.
+const LOOK_DEADLINE: Duration = Duration::from_secs(2);
 /// Limit on the processes of one user, and on those that one server started.
 const OF_USER: usize = 64;
 const STARTED: usize = 32;
@@ -317,14 +319,29 @@ impl Work {
 
 /// The stores that are configured, wherever they are, and the usual ones that there are, for people.
 pub fn stores(root: &Root, config: &Config) -> Vec<String> {
-    let all = candidates(root, &[], &BTreeSet::from([0]), &mut |path| Some(of_whom(path)));
-    let there = all.into_iter().filter(|it| it.place.look().ok().flatten().is_some_and(|seen| seen.kind().is_dir()));
     let shown = |path: &Path| escape(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())).into_owned();
-    let there = there.map(|it| format!("store {} at {}", it.name, shown(&it.place.path())));
+    // Whatever is mounted there may not answer.
+    let mut patience = Patience::new("headroom-model-file-user", LOOK_DEADLINE);
+    let (mut said, mut late) = (Vec::new(), Vec::new());
+    let all = candidates(root, &[], &BTreeSet::from([0]), &mut |path| {
+        let what = shown(&path);
+        let whose = patience.call(Owner::Process, &what, move || of_whom(path));
+        whose.inspect_err(|_| late.push(what)).ok()
+    });
+    for it in all {
+        let (path, place) = (shown(&it.place.path()), it.place.clone());
+        let is_there = move || place.look().ok().flatten().is_some_and(|seen| seen.kind().is_dir());
+        match patience.call(it.owner, &path, is_there) {
+            Ok(true) => said.push(format!("store {} at {path}", it.name)),
+            Ok(false) => {}
+            Err(_) => late.push(path),
+        }
+    }
+    said.extend(late.into_iter().map(|path| format!("{path} does not answer")));
     // It may be on a server that does not answer, so it is not looked at here.
     let configured = config.model_store.iter().map(|entry| &entry.value);
     let configured = configured.map(|it| format!("store {} at {} (configured)", it.name, shown(&it.path)));
-    configured.chain(there).collect()
+    configured.chain(said).collect()
 }
 
 #[cfg(test)]
