@@ -42,6 +42,9 @@ pub struct Slow {
     /// GPUs that the workload holds memory of.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<String>,
+    /// Other workloads that hold memory of these, those with most first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gpu_others: Vec<String>,
     /// Why their clocks are reduced.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub clock_reasons: Vec<String>,

@@ -83,6 +83,7 @@ pub const RULES: &[Rule] = &[
     slow::node::REMOTE,
     slow::gpu::CLOCKS,
     slow::gpu::ERROR,
+    slow::gpu::SHARED,
     slow::server::OFFLOAD,
     slow::starved::IO_LIMIT,
     slow::disk::NEIGHBOUR,

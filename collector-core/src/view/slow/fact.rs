@@ -92,6 +92,7 @@ facts! {
     Received = "received_bytes_per_second", Workload, Rate(1.0), "what it received in its network namespace";
     Sent = "sent_bytes_per_second", Workload, Rate(1.0), "what it sent in its network namespace";
     GpuUtilization = "gpu_utilization_ratio", Workload, Level, "utilisation of the GPUs that it holds memory of, on average";
+    GpuOthers = "gpu_others_bytes", Workload, Level, "GPU memory that others hold on the GPUs that it holds memory of";
     GpuClock = "gpu_clock_hertz", Workload, Level, "clock of the slowest GPU that it holds memory of";
     GpuThrottled = "gpu_throttled_ratio", Workload, Level, "readings in which heat or too little power slowed one of its GPUs down";
     GpuPowerCapped = "gpu_power_capped_ratio", Workload, Level, "readings in which the power limit slowed one of its GPUs down";

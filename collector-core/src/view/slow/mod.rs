@@ -18,7 +18,7 @@ use crate::view::workload::{OTHER, Workload};
 pub use day::{Day, GpuHours, Mean, ModelHours};
 pub use fact::{Fact, Kind as FactKind, Of};
 pub use node::own_nodes;
-pub(crate) use read::{busiest_disk, busiest_link, holds};
+pub(crate) use read::{busiest_disk, busiest_link, holds, is_of};
 pub use trail::Trail;
 
 /// At most this many workloads are watched, and of one owner.

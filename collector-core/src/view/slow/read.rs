@@ -4,7 +4,7 @@ use super::fact::Fact;
 use super::node;
 use super::trail::Raw;
 use crate::statistic::contention;
-use crate::statistic::gpu::{POWER_CAPPED, Statistic as OfGpu, THROTTLED};
+use crate::statistic::gpu::{Holder, POWER_CAPPED, Statistic as OfGpu, THROTTLED};
 use crate::statistic::host::Statistic as OfHost;
 use crate::statistic::model::{Statistic as OfModel, Values as Model, WHOLE};
 use crate::statistic::network::Statistic as OfNetwork;
@@ -71,6 +71,7 @@ pub(super) fn of_workload(
                 .fold((0, 0), |(sum, count), it| (sum + it, count + 1));
             (count > 0).then(|| (sum as f64 / f64::from(count) / 100.0, f64::NAN))
         }
+        Fact::GpuOthers => others(view, gpus(), workload),
         Fact::GpuClock => one(gpus().filter_map(|gpu| gpu.values.get(OfGpu::ClockSm)).min()),
         Fact::GpuThrottled => reduced(gpus(), THROTTLED),
         Fact::GpuPowerCapped => reduced(gpus(), POWER_CAPPED),
@@ -161,8 +162,13 @@ pub(crate) fn busiest_link(view: &View) -> Option<(&str, f64)> {
 
 /// Whether a process of the workload holds memory of the GPU.
 pub(crate) fn holds(view: &View, gpu: &Gpu, workload: &Workload) -> bool {
+    gpu.processes().iter().any(|holder| is_of(view, holder, workload))
+}
+
+/// Whether a process is one of the workload.
+pub(crate) fn is_of(view: &View, holder: &Holder, workload: &Workload) -> bool {
     let of = |id| view.workloads.of(id).is_some_and(|holder| holder.name == workload.name);
-    gpu.processes().iter().any(|holder| holder.cgroup.is_some_and(of))
+    holder.cgroup.is_some_and(of)
 }
 
 /// An idle GPU lowers its link.
@@ -186,6 +192,14 @@ pub(super) fn link_used(gpu: &Gpu) -> Option<f64> {
     let link = get(OfGpu::PcieLink).filter(|link| *link > 0)?;
     // The link may have dropped to a lower generation since then: it was faster while it carried that.
     Some((most as f64 / link as f64).min(1.0))
+}
+
+/// What others hold on these GPUs; `None` if that is not known of some process.
+fn others<'g>(view: &View, gpus: impl Iterator<Item = &'g Gpu>, workload: &Workload) -> Option<Raw> {
+    let mut gpus = gpus.peekable();
+    gpus.peek()?;
+    let foreign = gpus.flat_map(Gpu::processes).filter(|holder| !is_of(view, holder, workload));
+    foreign.map(|holder| holder.bytes).try_fold(0u64, |sum, bytes| Some(sum.saturating_add(bytes?))).map(plain)
 }
 
 /// Whether the clocks of any of these are reduced for one of these reasons.

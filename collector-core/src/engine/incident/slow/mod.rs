@@ -1,5 +1,7 @@
 //! Gathers why something is slow: facts of the time that is judged beside what was usual, and who else used the host.
 
+use std::collections::BTreeMap;
+
 use crate::cgroup::contains;
 use crate::incident::{Incident, Neighbour, Pair, Slow, What};
 use crate::series::Series;
@@ -7,14 +9,14 @@ use crate::statistic::gpu::{POWER_CAPPED, REASONS, Statistic as OfGpu, THROTTLED
 use crate::statistic::host::Statistic as OfHost;
 use crate::view::View;
 use crate::view::history::Window;
-use crate::view::slow::{Fact, Of, Trail, busiest_disk, busiest_link, holds, is_shared};
+use crate::view::slow::{Fact, Of, Trail, busiest_disk, busiest_link, holds, is_of, is_shared};
 use crate::view::workload::Workload;
 
 /// At most so much of the time since it began is judged, in nanoseconds: the last of it.
 const JUDGED_NS: u64 = 60_000_000_000;
 /// Errors of GPUs count from this long before, in nanoseconds.
 const ERRORS_NS: u64 = 60_000_000_000;
-/// How many neighbours are listed for each of CPU, IO and growth.
+/// How many neighbours are listed for each of CPU, IO, growth and its GPUs.
 const LISTED: usize = 4;
 /// Use below this is none: CPUs, bytes per second, and bytes of growth.
 const LITTLE_CPU: f64 = 0.02;
@@ -84,10 +86,20 @@ fn round(number: f64) -> f64 {
 
 fn gpus(view: &View, workload: &Workload, since: u64, slow: &mut Slow) {
     let mut reasons = 0;
+    let mut others: BTreeMap<&str, u64> = BTreeMap::new();
     for gpu in view.gpus.iter().filter(|gpu| holds(view, gpu, workload)) {
         slow.gpus.push(gpu.device.gpu.to_string());
         reasons |= gpu.values.get(OfGpu::Throttle).unwrap_or(0) & (THROTTLED | POWER_CAPPED);
+        for holder in gpu.processes().iter().filter(|holder| !is_of(view, holder, workload)) {
+            if let Some(other) = holder.cgroup.and_then(|id| view.workloads.of(id)) {
+                let bytes = others.entry(&other.name).or_default();
+                *bytes = bytes.saturating_add(holder.bytes.unwrap_or(0));
+            }
+        }
     }
+    let mut others: Vec<(&str, u64)> = others.into_iter().collect();
+    others.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    slow.gpu_others = others.into_iter().take(LISTED).map(|(name, _)| name.to_owned()).collect();
     let named = REASONS.iter().filter(|(bit, _)| reasons & bit != 0);
     slow.clock_reasons = named.map(|(_, name)| (*name).to_owned()).collect();
     let recent = |time: u64| time.saturating_add(ERRORS_NS) >= since && time <= slow.until;

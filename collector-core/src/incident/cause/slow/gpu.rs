@@ -1,7 +1,7 @@
 //! Slow for the GPU: its link, its clocks, its errors.
 
 use super::{BOTH, LATENCY, both, numbers};
-use crate::amount::{fixed, percent};
+use crate::amount::{bytes, fixed, percent};
 use crate::incident::cause::{Finding, Rule};
 use crate::view::slow::Fact;
 use crate::xid;
@@ -13,6 +13,8 @@ const BUSY: f64 = 0.05;
 /// A link is saturated from this share of it, if that is so much more than before.
 const SATURATED: f64 = 0.7;
 const SATURATED_BY: f64 = 0.2;
+/// Others on its GPU explain slowness from so many bytes more of its memory.
+const SHARED_BY: f64 = 268_435_456.0;
 /// Clocks that are reduced explain slowness from this share of the readings.
 const REDUCED_BY: f64 = 0.2;
 
@@ -86,6 +88,35 @@ fn lower_clock(facts: &super::Facts<'_>) -> Option<(f64, f64)> {
     let (now, before) = (facts.now(Fact::GpuClock)?, facts.usual(Fact::GpuClock)?);
     (now < 0.95 * before).then_some((now, before))
 }
+
+pub(in crate::incident::cause) const SHARED: Rule = Rule {
+    name: "gpu_shared",
+    kinds: LATENCY,
+    when: "Others hold at least 256 MiB more memory of its GPUs than before, half as much again, and these are busy.",
+    find: |facts| {
+        let worse = facts.worse(Fact::GpuOthers, SHARED_BY)?;
+        if facts.now(Fact::GpuUtilization).is_some_and(|used| used < BUSY) {
+            return None;
+        }
+        let who = facts.evidence.slow.as_ref()?.gpu_others.first();
+        let others = who.map_or("Others", String::as_str);
+        let verb = if who.is_some() { "uses" } else { "use" };
+        let who = who.map_or("them", String::as_str);
+        Some(Finding {
+            sentence: format!(
+                "{others} {verb} {} as well, so {} gets less of its time: others hold {} of its memory (before: {})",
+                facts.gpus(),
+                facts.slowed(),
+                bytes(worse.now as u64),
+                bytes(worse.before as u64),
+            ),
+            next: format!(
+                "Move {who} to another GPU (CUDA_VISIBLE_DEVICES) or to a MIG device of its own, or let it have less of this one (CUDA_MPS_ACTIVE_THREAD_PERCENTAGE with MPS). headroom gpus lists who holds each GPU."
+            ),
+            numbers: numbers(facts, &[Fact::GpuOthers, Fact::GpuUtilization]),
+        })
+    },
+};
 
 pub(in crate::incident::cause) const ERROR: Rule = Rule {
     name: "gpu_xid",

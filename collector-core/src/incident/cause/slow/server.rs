@@ -5,8 +5,11 @@ use crate::amount::{fixed, percent};
 use crate::incident::cause::{Finding, Rule};
 use crate::view::slow::Fact;
 
-/// A KV cache is full from this share of it.
+/// A KV cache is full from this share of it …
 const FULL: f64 = 0.9;
+/// … on average; in the time that is judged it may have filled: then from this share, if that is so much more than before.
+const FILLED: f64 = 0.75;
+const FILLED_BY: f64 = 0.2;
 /// Preemptions explain slowness from so many a second, retracted tokens likewise.
 const PREEMPTED_BY: f64 = 0.05;
 const RETRACTED_BY: f64 = 10.0;
@@ -18,7 +21,7 @@ pub(super) const OFFLOAD_BY: f64 = 50e6;
 pub(in crate::incident::cause) const KV_EXHAUSTED: Rule = Rule {
     name: "kv_exhausted",
     kinds: LATENCY,
-    when: "The server dropped the KV cache of running requests more often than before (preemptions, retracted tokens); or 90 % or more of its KV cache is in use and more requests wait than before.",
+    when: "The server dropped the KV cache of running requests more often than before (preemptions, retracted tokens); or 90 % or more of its KV cache is in use (75 % if that is 20 % of it more than before) and more requests wait than before.",
     find: |facts| {
         let preempted = facts
             .worse(Fact::Preemptions, PREEMPTED_BY)
@@ -30,7 +33,9 @@ pub(in crate::incident::cause) const KV_EXHAUSTED: Rule = Rule {
         };
         let used = facts.now(Fact::KvUsed);
         let waits = || {
-            let worse = facts.worse(Fact::Waiting, WAITING_BY).filter(|_| used >= Some(FULL))?;
+            let filled = used.zip(facts.usual(Fact::KvUsed));
+            let filled = filled.is_some_and(|(now, before)| now >= FILLED && now - before >= FILLED_BY);
+            let worse = facts.worse(Fact::Waiting, WAITING_BY).filter(|_| used >= Some(FULL) || filled)?;
             Some(format!("{} requests wait (before: {})", fixed(worse.now, 1), fixed(worse.before, 1)))
         };
         let lost = preempted.or_else(retracted).map(|(fact, what, worse)| format!("{what} at {}", both(fact, worse)));

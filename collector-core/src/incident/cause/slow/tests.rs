@@ -71,6 +71,11 @@ fn a_full_kv_cache() {
     let facts = [(Fact::Preemptions, 0.4, 0.0), (Fact::KvUsed, 0.99, 0.6), (Fact::Waiting, 4.0, 0.0)];
     because(&latency(&facts), "kv_exhausted", &["llama_cpp:8080", "99 % in use", "preempted at 0.4/s (before: 0.0/s)"]);
     because(&latency(&facts[1..]), "kv_exhausted", &["4.0 requests wait (before: 0.0)"]);
+    // It filled while that was judged; or it is as full as ever, and more is asked of it.
+    let waiting = (Fact::Waiting, 4.0, 0.0);
+    because(&latency(&[waiting, (Fact::KvUsed, 0.8, 0.5)]), "kv_exhausted", &["80 % in use"]);
+    because(&latency(&[waiting, (Fact::KvUsed, 0.8, 0.75)]), "too_many_clients", &[]);
+    because(&latency(&[waiting, (Fact::KvUsed, 0.7, 0.4)]), "too_many_clients", &[]);
     because(&latency(&[(Fact::Retracted, 100.0, 0.0)]), "kv_exhausted", &["sent back to the queue"]);
     because(&latency(&[(Fact::KvUsed, 0.99, 0.6)]), NOT_KNOWN, &[]);
     because(&slow(Kind::GpuStarved, &facts), NOT_KNOWN, &[]);
@@ -174,6 +179,14 @@ fn links_clocks_and_errors_of_gpus() {
     because(&latency(&[(Fact::GpuPowerCapped, 1.0, 0.0)]), NOT_KNOWN, &[]);
     because(&latency(&[(Fact::GpuPowerCapped, 1.0, 0.0), (Fact::GpuClock, 900e6, 1800e6)]), "gpu_clocks", &[]);
     let mut error = latency(&[]);
+    let others = (Fact::GpuOthers, 20.0 * 1073741824.0, 0.0);
+    let mut shared = latency(&[others, busy]);
+    because(&shared, "gpu_shared", &["Others use GPU 0 as well", "20.0 GiB", "before: 0 B"]);
+    shared.evidence.slow.as_mut().unwrap().gpu_others = vec!["train.service".to_owned()];
+    let cause = because(&shared, "gpu_shared", &["train.service uses GPU 0 as well"]);
+    assert!(cause.next.contains("Move train.service"), "{cause:?}");
+    because(&latency(&[others, (Fact::GpuUtilization, 0.0, 0.9)]), NOT_KNOWN, &[]);
+    because(&latency(&[(Fact::GpuOthers, 20.0 * 1073741824.0, 19.9 * 1073741824.0), busy]), NOT_KNOWN, &[]);
     error.evidence.slow.as_mut().unwrap().xids = vec![63];
     because(&error, "gpu_xid", &["XID 63"]);
 }
