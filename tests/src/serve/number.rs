@@ -108,6 +108,12 @@ impl Numbers {
         all.sum += seconds * times as f64;
     }
 
+    /// How many requests ended, and how many seconds they took.
+    pub fn took(&self) -> (u64, f64) {
+        let times = &self.times[Stage::EndToEnd as usize];
+        (times.counts.iter().sum(), times.sum)
+    }
+
     /// It started again: what it counted is gone.
     pub fn reset(&mut self) {
         let Numbers { model, old, slots, kv_tokens, weights, offload_bytes, .. } = std::mem::take(self);

@@ -14,6 +14,7 @@ use collector_core::statistic::model::Kind;
 
 use super::http::{Asked, Server};
 use super::manner::Manner;
+use super::work::Work;
 use crate::agent::PATIENCE;
 use crate::cgroup::Cgroup;
 use crate::process::Killed;
@@ -98,6 +99,34 @@ impl Process {
         writeln!(self.input, "manner {}", manner.text()).unwrap();
     }
 
+    /// It reads a model for each token from now on: `work FILE PLACES`, or that many bytes of its own; then `clients COUNT`. Returns once the
+    /// model is in memory.
+    pub fn work(&mut self, model: &str, places: usize) {
+        self.change(&[&format!("work {model} {places}")]);
+        let deadline = Instant::now() + PATIENCE;
+        while !self.asked().iter().any(|line| line == "works") {
+            assert!(Instant::now() < deadline, "it does not work");
+            sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// How many requests ended so far, and how many seconds all of them took.
+    pub fn took(&mut self) -> (u64, f64) {
+        let told = |process: &Process| -> Vec<String> {
+            process.asked().iter().filter_map(|line| line.strip_prefix("took ").map(str::to_owned)).collect()
+        };
+        let before = told(self).len();
+        self.change(&["took all"]);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some((count, seconds)) = told(self).get(before).and_then(|line| line.split_once(' ')) {
+                return (count.parse().unwrap(), seconds.parse().unwrap());
+            }
+            assert!(Instant::now() < deadline, "it does not say what requests took");
+            sleep(Duration::from_millis(5));
+        }
+    }
+
     /// What it was asked so far: `GET /metrics`.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -133,10 +162,21 @@ pub fn run(arguments: &[String]) {
         TcpListener::bind((&*host, port.parse().unwrap())).unwrap_or_else(|error| panic!("{host}:{port}: {error}"));
     let tell = |asked: &Asked| println!("{} {}", asked.method, asked.path);
     println!("ready");
-    let server = Server::on(listener, kind, tell);
+    let server = Arc::new(Server::on(listener, kind, tell));
+    let mut work = None;
     for command in std::io::stdin().lines().map_while(Result::ok) {
         match command.split_once(' ') {
             Some(("share", bytes)) => share(bytes.parse().unwrap()),
+            Some(("work", what)) => {
+                let (model, places) = what.rsplit_once(' ').unwrap();
+                work = Some(Work::begin(server.clone(), model, places.parse().unwrap()));
+                println!("works");
+            }
+            Some(("took", _)) => {
+                let (count, seconds) = server.numbers().took();
+                println!("took {count} {seconds}");
+            }
+            Some(("clients", count)) => work.as_ref().unwrap().clients(count.parse().unwrap()),
             Some(("manner", manner)) => server.manner(Manner::of(manner)),
             Some(("silence", value)) => server.silence(value == "true"),
             _ => server.change(|numbers| numbers.change(&command)),

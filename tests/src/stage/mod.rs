@@ -9,10 +9,18 @@ mod row;
 mod run;
 pub mod scenario;
 pub mod script;
+pub mod served;
 pub mod slow;
 pub mod starved;
 pub mod table;
 mod told;
+
+/// The programs that scenarios start; only the tests know where they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Programs<'a> {
+    pub provoke: &'a str,
+    pub serve: &'a str,
+}
 
 pub use row::Row;
 pub use run::{Options, run};

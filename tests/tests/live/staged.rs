@@ -4,7 +4,7 @@ use std::env;
 
 use collector_tests::needs;
 use collector_tests::require::is_root;
-use collector_tests::stage::{Options, Row, run, slow, starved, table};
+use collector_tests::stage::{Options, Programs, Row, run, served, slow, starved, table};
 
 /// Set by `cargo xtask test incidents`: the seed of the numbers, and parts of names.
 const SEED: &str = "HEADROOM_STAGE_SEED";
@@ -32,6 +32,8 @@ fn every_incident_is_staged() {
     let (program, options) = (env!("CARGO_BIN_EXE_provoke"), options());
     let mut rows: Vec<Row> = run(program, table::all(), &options);
     rows.extend(starved::run(program, starved::all(), &options));
-    rows.extend(slow::run(program, slow::all(), &options));
+    let programs = Programs { provoke: program, serve: env!("CARGO_BIN_EXE_serve") };
+    rows.extend(slow::run(programs, slow::all(), &options));
+    rows.extend(served::run(programs, served::all(), &options));
     assert!(!rows.is_empty(), "no scenario has such a name");
 }

@@ -30,6 +30,8 @@ const MODULES: &[&str] = &[
     // Sectors 2048 to 2055 fail once the test enables it.
     "scsi_debug dev_size_mb=16 medium_error_start=2048 medium_error_count=8",
     "sd_mod",
+    // With it, weights of IO act.
+    "bfq",
 ];
 /// zram's compressors, which it loads by name, and those of loop.
 const MORE: &[&str] = &["lzo-rle", "lz4", "lz4_compress", "zstd", "crc32c_generic", "crc32c-intel"];

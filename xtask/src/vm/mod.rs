@@ -334,7 +334,7 @@ fn build(project: &Project) -> Result<(BTreeMap<String, PathBuf>, Vec<PathBuf>)>
         match (message["executable"].as_str(), kind.as_str()) {
             (Some(path), Some("test")) => drop(targets.insert(name.to_owned(), path.into())),
             // The tests do not call the benchmarks.
-            (Some(path), Some("bin")) if name == "provoke" => files.push(path.into()),
+            (Some(path), Some("bin")) if ["provoke", "serve"].contains(&name) => files.push(path.into()),
             (None, Some("cdylib")) => {
                 let paths = message["filenames"].as_array().into_iter().flatten().filter_map(Value::as_str);
                 files.extend(paths.filter(|path| path.ends_with(".so")).map(PathBuf::from));

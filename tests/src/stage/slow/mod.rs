@@ -1,14 +1,20 @@
-//! Staged slowness: a real llama.cpp server in a cgroup answers clients, something of which the truth is known makes it slow, and what a
-//! running agent tells is compared with that truth.
+//! Staged slowness: a server in a cgroup answers clients, something of which the truth is known makes it slow, and what a running agent
+//! tells is compared with that truth. The server is a real llama.cpp; where that is not installed, as in a virtual machine, it is a
+//! stand-in that reads its model for each token as well.
 
+mod place;
 mod play;
+mod server;
 mod table;
+mod tell;
 
 pub use play::run;
 pub use table::all;
 
 use super::scenario::Host;
-use play::Stage;
+use place::Stage;
+pub use tell::Truth;
+pub(super) use tell::{CONFIG, Watch};
 
 /// What is staged.
 #[derive(Clone)]
@@ -21,8 +27,12 @@ pub struct Slow {
     pub layers: u32,
     /// Whether these are on the disk; else they are holes, which cost no IO.
     pub on_disk: bool,
-    /// More flags of the server.
-    pub flags: &'static [&'static str],
+    /// Whether it keeps the model in memory of its own, and does not map it.
+    pub own: bool,
+    /// Whether there is swap.
+    pub swap: bool,
+    /// How many requests it works on at once.
+    pub places: usize,
     /// Clients that ask all the time, before it happens.
     pub clients: usize,
     /// Before the server starts: limits.

@@ -2,6 +2,7 @@
 
 use super::super::scenario::Host;
 use super::Slow;
+use super::place::schedule_by_weight;
 
 /// Bytes of one layer of the made-up model.
 const LAYER: u64 = 45_100_000;
@@ -12,7 +13,9 @@ const NOTHING: Slow = Slow {
     host: Host::Any,
     layers: 3,
     on_disk: false,
-    flags: &["-np", "1"],
+    own: false,
+    swap: false,
+    places: 1,
     clients: 1,
     before: |_| {},
     fault: |_| {},
@@ -125,6 +128,55 @@ pub fn all() -> Vec<Slow> {
             ..NOTHING
         },
         Slow {
+            name: "slow_by_a_neighbour_that_reads",
+            what: "its model is a little too large for its limit, and a neighbour reads from that disk without a pause",
+            layers: 2,
+            on_disk: true,
+            before: |stage| stage.server.limit(2 * LAYER),
+            fault: |stage| stage.neighbour_that_reads(),
+            causes: &["io_by_neighbour"],
+            says: &["/neighbour floods the disk"],
+            ..NOTHING
+        },
+        Slow {
+            name: "slow_by_a_neighbour_with_more_weight_on_the_disk",
+            what: "bfq schedules the disk, a neighbour has a hundred times its weight there, and reads without a pause",
+            host: Host::Own,
+            layers: 2,
+            on_disk: true,
+            before: |stage| {
+                schedule_by_weight();
+                stage.server.io_weight(10);
+                stage.beside.io_weight(1000);
+                stage.server.limit(2 * LAYER);
+            },
+            fault: |stage| stage.neighbour_that_reads(),
+            causes: &["io_by_neighbour"],
+            says: &["/neighbour floods the disk"],
+            ..NOTHING
+        },
+        Slow {
+            name: "slow_by_swap",
+            what: "it keeps its model in memory of its own, and its limit is lowered so far that it swaps",
+            own: true,
+            swap: true,
+            fault: |stage| stage.server.limit_before_swap(2 * LAYER),
+            causes: &["swapped"],
+            says: &["needed again"],
+            ..NOTHING
+        },
+        Slow {
+            name: "slow_by_swap_for_a_neighbour",
+            what: "it keeps its model in memory of its own, and a neighbour below the same limit grows, so that it swaps",
+            own: true,
+            swap: true,
+            before: |stage| stage.above.limit_before_swap(8 * LAYER),
+            fault: |stage| stage.neighbour(&[&format!("again:{}:600", 6 * LAYER)]),
+            causes: &["swapped"],
+            says: &["needed again"],
+            ..NOTHING
+        },
+        Slow {
             name: "slow_by_more_clients",
             what: "one place, and five more clients",
             fault: |stage| stage.clients(5),
@@ -135,7 +187,7 @@ pub fn all() -> Vec<Slow> {
         Slow {
             name: "slow_by_more_clients_than_two_places",
             what: "two places, two clients, and eight more",
-            flags: &["-np", "2"],
+            places: 2,
             clients: 2,
             fault: |stage| stage.clients(8),
             causes: &["too_many_clients"],

@@ -110,7 +110,7 @@ fn disk() -> Vec<Scenario> {
 fn memory() -> Vec<Scenario> {
     vec![
         Scenario {
-            batch: &[("read", 512)],
+            batch: &[("read", 2048)],
             data: 64,
             ..Scenario::new(
                 "starved_evicted",

@@ -1,0 +1,138 @@
+//! [`Watch`]: what the agent tells of a server whose slowness is staged, and whether that is true.
+
+use std::time::Duration;
+
+use super::super::interrupt::{self, until};
+use super::super::row::Row;
+use super::super::told::{Listener, Told};
+use crate::agent::{Agent, body};
+
+const KIND: &str = "latency";
+/// Windows of a second, and a baseline of five of them.
+pub const CONFIG: &str = "tick = \"500ms\"\n[models]\ninterval = \"500ms\"\n[workload]\nclose_interval = \"1s\"\n\
+    [latency]\nwindow = \"1s\"\nlearn = 5\nrequests = 1\n";
+/// How long it may take until the agent knows what is usual, and how long that is then left to become surer.
+const USUAL: Duration = Duration::from_secs(90);
+const SURER: Duration = Duration::from_secs(5);
+/// How long the agent may take to tell of it.
+const TOLD: Duration = Duration::from_secs(40);
+/// How long after the first report nothing must be told where nothing happened, and how long evidence gathers before the end.
+const SILENCE: Duration = Duration::from_secs(16);
+const LONGER: Duration = Duration::from_secs(5);
+/// A server is slower if requests take so many times as long.
+const SLOWER: f64 = 1.3;
+/// How long it may take until it is as usual again.
+const END: Duration = Duration::from_secs(20);
+
+/// What is true of a scenario.
+#[derive(Clone, Copy)]
+pub struct Truth {
+    pub name: &'static str,
+    pub what: &'static str,
+    /// Names of causes that are right; none if nothing must be told.
+    pub causes: &'static [&'static str],
+    /// Each must be in the sentence.
+    pub says: &'static [&'static str],
+}
+
+impl Truth {
+    pub fn row(&self) -> Row {
+        let truth = if self.causes.is_empty() { "nothing".to_owned() } else { self.causes.join(" or ") };
+        Row { name: self.name.to_owned(), what: self.what.to_owned(), truth, ..Row::default() }
+    }
+
+    pub fn failed(&self, why: String) -> Row {
+        Row { failed: Some(why), ..self.row() }
+    }
+}
+
+/// The agent, and the server on this port, whose cgroup is `path`. Sentences are shown without `root`, which is long.
+pub struct Watch<'a> {
+    pub agent: &'a Agent,
+    pub listener: &'a Listener,
+    pub port: &'a str,
+    pub path: &'a str,
+    pub root: &'a str,
+}
+
+impl Watch<'_> {
+    /// Waits until the agent knows what is usual, and for a while that nothing is unusual.
+    ///
+    /// # Errors
+    /// What was told instead, perhaps: something else made it slow, on a host that is not calm.
+    pub fn usual(&self, since: u64) -> Result<(), String> {
+        let mut calm = 0;
+        let usual = until("that it is known what is usual", USUAL, || {
+            std::thread::sleep(Duration::from_millis(500));
+            calm = if self.is_usual() { calm + 500 } else { 0 };
+            (calm >= SURER.as_millis()).then_some(())
+        });
+        usual.map_err(|why| {
+            let told = self.ours(since);
+            why + &told.first().map_or(String::new(), |told| format!(": {}: {}", told.last.cause, told.last.sentence))
+        })
+    }
+
+    /// Whether what is usual is known, and it is not slower now.
+    fn is_usual(&self) -> bool {
+        let page = body(&self.agent.address, "/metrics", "");
+        let mut lines = page.lines().filter(|line| line.starts_with("headroom_model_latency_state{"));
+        lines.any(|line| line.contains(self.port) && line.contains("state=\"ok\"") && line.ends_with(" 1"))
+    }
+
+    fn ours(&self, since: u64) -> Vec<Told> {
+        let is_ours = |it: &Told| {
+            it.incident.kind.name() == KIND && it.incident.labels.get("workload").is_some_and(|name| name == self.path)
+        };
+        self.listener.incidents(since).into_iter().filter(is_ours).collect()
+    }
+
+    /// Compares what is told, of what began then, with the truth. `slower` is how many times as long requests take since then, by a witness
+    /// of the test's own; `calm` ends what made it slow.
+    pub fn judge(&self, truth: &Truth, begun: u64, slower: impl FnOnce() -> f64, calm: impl FnOnce()) -> Row {
+        let mut row = truth.row();
+        if truth.causes.is_empty() {
+            let _ = interrupt::pause(SILENCE);
+            let told = self.ours(begun);
+            (row.first, row.last) =
+                told.first().map_or(("nothing".to_owned(), "nothing".to_owned()), |it| self.texts(it));
+            (row.first_right, row.cause_right) = (told.is_empty(), told.is_empty());
+            told.iter().for_each(|told| show(truth, told));
+            return row;
+        }
+        if until("the report", TOLD, || (!self.ours(begun).is_empty()).then_some(())).is_err() {
+            let slower = slower();
+            if slower < SLOWER {
+                return truth.failed(format!("it did not become slower: requests take {slower:.2} times as long"));
+            }
+            row.last = format!("nothing was told, although requests take {slower:.2} times as long");
+            return row;
+        }
+        let _ = interrupt::pause(LONGER);
+        calm();
+        let done = || self.ours(begun).first().filter(|told| told.incident.complete).cloned();
+        let told = until("the end", END, done).ok().or_else(|| self.ours(begun).first().cloned());
+        let Some(told) = told else { return truth.failed("the incident is gone".to_owned()) };
+        (row.first, row.last) = self.texts(&told);
+        row.first_right = truth.causes.contains(&&*told.first.cause);
+        row.cause_right = truth.causes.contains(&&*told.last.cause);
+        let missing = truth.says.iter().filter(|words| !told.last.sentence.contains(*words));
+        row.faults = missing.map(|words| format!("the sentence does not say {words}")).collect();
+        if !row.right() {
+            show(truth, &told);
+        }
+        row
+    }
+
+    /// What was said first and last.
+    fn texts(&self, told: &Told) -> (String, String) {
+        let text = |cause: &str, sentence: &str| format!("{cause}: {sentence}").replace(self.root, "/…");
+        (text(&told.first.cause, &told.first.sentence), text(&told.last.cause, &told.last.sentence))
+    }
+}
+
+/// For whoever looks for the rule that is wrong.
+fn show(truth: &Truth, told: &Told) {
+    let evidence = &told.incident.evidence;
+    println!("{}: {}", truth.name, serde_json::json!([evidence.slow, evidence.latency]));
+}
