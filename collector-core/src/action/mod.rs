@@ -192,7 +192,11 @@ impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Object::Host => f.write_str("host"),
-            Object::Workload(name) | Object::Server(name) | Object::Disk(name) | Object::File(name) | Object::Alert(name) => f.write_str(name),
+            Object::Workload(name)
+            | Object::Server(name)
+            | Object::Disk(name)
+            | Object::File(name)
+            | Object::Alert(name) => f.write_str(name),
             Object::Gpu(number) => write!(f, "gpu{number}"),
             Object::Process(pid) => write!(f, "process {pid}"),
         }

@@ -134,7 +134,8 @@ pub(super) fn need(past: &Past, workload: &Workload) -> Option<Need> {
     let days = &past.workloads.get(&workload.name)?.days;
     let get = |statistic| workload.statistics.get(statistic).map(|bytes| bytes as f64);
     // What is neither anonymous nor page cache has no history; it is taken as it is now, and so is what is in swap.
-    let rest = get(Statistic::MemoryWithoutCache).zip(get(Statistic::MemoryAnon)).map(|(all, anon)| (all - anon).max(0.0));
+    let rest =
+        get(Statistic::MemoryWithoutCache).zip(get(Statistic::MemoryAnon)).map(|(all, anon)| (all - anon).max(0.0));
     let swap = get(Statistic::MemorySwap).unwrap_or(0.0);
     let mut with_cache = false;
     let mut seconds = 0;
@@ -207,7 +208,8 @@ mod tests {
     #[test]
     fn days_that_are_too_old_do_not_count() {
         let past = Past { time: 30 * DAY_NS, ..Past::default() };
-        let days: Vec<Day> = (10..=30).map(|day| Day { time: day * DAY_NS, seconds: 86_400, ..Day::default() }).collect();
+        let days: Vec<Day> =
+            (10..=30).map(|day| Day { time: day * DAY_NS, seconds: 86_400, ..Day::default() }).collect();
         let weights: Vec<f64> = recent(&past, &days).map(|(_, weight)| weight).collect();
         assert_eq!((weights.len(), weights[7], weights[6]), (8, 1.0, 0.5));
         let short = [Day { time: 30 * DAY_NS, seconds: 8640, ..Day::default() }];

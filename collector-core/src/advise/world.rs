@@ -74,7 +74,13 @@ impl World {
     pub fn card(mut self, free: u64, utilization: u64) -> World {
         use gpu::Statistic::{MemoryFree, MemoryReserved, MemoryTotal, MemoryUsed, Utilization};
         let used = 80 * GIB - free;
-        self.gpu = vec![(MemoryTotal, 80 * GIB), (MemoryFree, free), (MemoryUsed, used), (MemoryReserved, 0), (Utilization, utilization)];
+        self.gpu = vec![
+            (MemoryTotal, 80 * GIB),
+            (MemoryFree, free),
+            (MemoryUsed, used),
+            (MemoryReserved, 0),
+            (Utilization, utilization),
+        ];
         self.holders = vec![holder(OWN, used)];
         self
     }
@@ -138,7 +144,8 @@ impl World {
         let answer = Answer { state: State::Up, why: None, took: 1, memory: self.memory, models };
         self.apply(Reading::Model(model::Reading { server: server.into(), answer: Some(answer) }));
         let nodes = self.nodes.clone();
-        let close = contention::Reading { cgroup: OWN, values: contention::Values::new(), nodes, interval: 5_000_000_000 };
+        let close =
+            contention::Reading { cgroup: OWN, values: contention::Values::new(), nodes, interval: 5_000_000_000 };
         self.apply(Reading::Contention(close));
         self.apply(Reading::Tick);
     }
@@ -154,6 +161,11 @@ impl World {
 
     /// What a rule lacks.
     pub fn lacks(&self, rule: &str) -> Vec<String> {
-        self.judged().lacking.into_iter().filter(|lacking| lacking.rule == rule).map(|lacking| lacking.missing).collect()
+        self.judged()
+            .lacking
+            .into_iter()
+            .filter(|lacking| lacking.rule == rule)
+            .map(|lacking| lacking.missing)
+            .collect()
     }
 }

@@ -88,6 +88,17 @@ pub struct Neighbour {
 }
 
 impl Slow {
+    /// What its GPUs said before, while it was slow, stays: when that is over they may say it no more.
+    pub(crate) fn keep(&mut self, before: Slow) {
+        fn keep<T: PartialEq>(now: &mut Vec<T>, before: Vec<T>) {
+            let gone: Vec<T> = before.into_iter().filter(|it| !now.contains(it)).collect();
+            now.extend(gone);
+        }
+        keep(&mut self.clock_reasons, before.clock_reasons);
+        keep(&mut self.gpu_others, before.gpu_others);
+        keep(&mut self.xids, before.xids);
+    }
+
     pub fn pair(&self, fact: Fact) -> Option<Pair> {
         self.facts.get(fact.name()).copied()
     }

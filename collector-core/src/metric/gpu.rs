@@ -263,7 +263,14 @@ pub const PCIE_BUSY_LINK: Metric = Metric {
 
 pub const PCIE_GENERATION: Metric = Metric {
     labels: &["gpu", "uuid", "state"],
-    read: |view, emit| each(view, emit, &[("current", PcieGeneration), ("max", PcieGenerationMax), ("card", PcieGenerationCard)], Value::Int),
+    read: |view, emit| {
+        each(
+            view,
+            emit,
+            &[("current", PcieGeneration), ("max", PcieGenerationMax), ("card", PcieGenerationCard)],
+            Value::Int,
+        )
+    },
     ..gauge(
         "headroom_gpu_pcie_link_generation",
         "Generation of the GPU's PCIe link: as negotiated now (current), the highest that GPU and slot support (max), and the highest of the card itself, whatever the slot (card).",
@@ -272,7 +279,9 @@ pub const PCIE_GENERATION: Metric = Metric {
 
 pub const PCIE_WIDTH: Metric = Metric {
     labels: &["gpu", "uuid", "state"],
-    read: |view, emit| each(view, emit, &[("current", PcieWidth), ("max", PcieWidthMax), ("card", PcieWidthCard)], Value::Int),
+    read: |view, emit| {
+        each(view, emit, &[("current", PcieWidth), ("max", PcieWidthMax), ("card", PcieWidthCard)], Value::Int)
+    },
     ..gauge(
         "headroom_gpu_pcie_link_width",
         "Lanes of the GPU's PCIe link: as negotiated now (current), the most that GPU and slot support (max), and the most of the card itself, whatever the slot (card).",

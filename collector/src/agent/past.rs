@@ -204,8 +204,7 @@ mod tests {
     const MIB: f32 = (1 << 20) as f32;
     /// A quarter past noon of a day.
     const NOW: u64 = 20_000 * DAY_NS + DAY_NS / 2 + QUARTER;
-    const LIMITS: Limits =
-        Limits { max_age: Duration::from_secs(30 * 86_400), max_bytes: 64 << 20, readers: None };
+    const LIMITS: Limits = Limits { max_age: Duration::from_secs(30 * 86_400), max_bytes: 64 << 20, readers: None };
 
     /// A temporary folder, removed on drop.
     struct Folder(PathBuf);
@@ -237,7 +236,9 @@ mod tests {
         };
         let (mut connection, _) = history_file::open(&folder.0, limits.max_bytes).unwrap();
         let mut rows = Rows::default();
-        quarters.iter().for_each(|quarter| assert_eq!(append(&mut connection, quarter, &mut rows, &limits).unwrap(), 0));
+        quarters
+            .iter()
+            .for_each(|quarter| assert_eq!(append(&mut connection, quarter, &mut rows, &limits).unwrap(), 0));
     }
 
     fn journal(folder: &Folder, outcomes: Vec<(u64, Outcome)>) {
@@ -303,7 +304,8 @@ mod tests {
         let folder = folder("whole");
         let today = midnight(NOW);
         let both = |memory: f32| vec![entry("", 900.0 * MIB), entry("docker/web", memory * MIB)];
-        let mut quarters: Vec<Quarter> = [5, 3, 1].map(|back| quarter(today - back * DAY_NS, both(64.0 * back as f32))).into();
+        let mut quarters: Vec<Quarter> =
+            [5, 3, 1].map(|back| quarter(today - back * DAY_NS, both(64.0 * back as f32))).into();
         let [uuid, gpu, model, driver] = ["GPU-a", "0", "H100", "570"].map(Arc::from);
         let device = Arc::new(Device { uuid, gpu, model, driver, parent: None });
         let mut row = [[Code::UNKNOWN; 3]; FIGURES];
@@ -336,11 +338,15 @@ mod tests {
         assert_eq!(past.host.week.iter().map(|hour| hour.weeks).sum::<u16>(), 3);
         assert_eq!(past.workloads["docker/web"].week.len(), collector_core::past::HOURS);
         assert_eq!((past.gpus["GPU-a"].len(), past.gpus["GPU-a"][0].utilization), (1, Some([0.5, 0.5])));
-        let fired: Vec<_> = past.alerts["Full"].iter().map(|day| ((today - day.time) / DAY_NS, day.fired, day.seconds)).collect();
+        let fired: Vec<_> =
+            past.alerts["Full"].iter().map(|day| ((today - day.time) / DAY_NS, day.fired, day.seconds)).collect();
         assert_eq!(fired, [(3, 1, 3600), (0, 1, 12 * 3600 + 900)], "one fires still");
 
         // A quarter of an hour later.
-        write(&folder, &[quarter(today + DAY_NS / 2, both(128.0)), quarter(today, vec![entry("docker/new", 32.0 * MIB)])]);
+        write(
+            &folder,
+            &[quarter(today + DAY_NS / 2, both(128.0)), quarter(today, vec![entry("docker/new", 32.0 * MIB)])],
+        );
         let bytes = read(&mut reading, &mut past, NOW + QUARTER);
         assert_eq!(days(&past)[3], (0, Some(128.0), Some(0)));
         assert!(past.workloads.contains_key("docker/new"));

@@ -57,7 +57,8 @@ fn memory_is_told_by_node_where_there_are_several() {
         let far = [workload[0], ("node", "1")];
         agent.scrape_until("its memory in node 1", |it| it.sum(HELD, &far) >= (MIB << 20) as f64);
     } else {
-        let watched = |it: &collector_tests::exposition::Exposition| it.has("headroom_workload_gpu_memory_bytes", &workload);
+        let watched =
+            |it: &collector_tests::exposition::Exposition| it.has("headroom_workload_gpu_memory_bytes", &workload);
         let seen = agent.scrape_until("the holder", watched);
         assert!(!seen.has(HELD, &[]), "one node has nothing to tell");
     }

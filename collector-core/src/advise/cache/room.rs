@@ -4,7 +4,7 @@ use crate::action::{Action, Object, Program, Risk, Setting, by_hand};
 use crate::advice::{Advice, Confidence, Evidence, Lacking, Unit};
 use crate::advise::change::{configure, memory_high};
 use crate::advise::draft::draft;
-use crate::advise::need::{MARGIN, REACH_NS, Need, Served, Servers, need, reads_again, round_up, sized};
+use crate::advise::need::{MARGIN, Need, REACH_NS, Served, Servers, need, reads_again, round_up, sized};
 use crate::advise::{Given, Judged, Rule};
 use crate::amount::bytes;
 use crate::statistic::model::Kind;
@@ -43,7 +43,8 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
             (None, None) if is_short(given) => judged.advice.extend(pressed(given, workload, served)),
             (None, None) => {
                 let object = Object::Workload(workload.name.to_string());
-                let missing = "what presses its model out of memory: a limit above it, or a reader that drops it".to_owned();
+                let missing =
+                    "what presses its model out of memory: a limit above it, or a reader that drops it".to_owned();
                 judged.lacking.push(Lacking { rule: AGAIN.name.to_owned(), object, missing });
             }
         }
@@ -89,7 +90,8 @@ fn above_high(given: &Given<'_>, workload: &Workload, served: Served, high: f64)
         bytes(served.mapped as u64),
         bytes(served.again as u64)
     );
-    let because = "The kernel counts what it reads again; a server that has its layers on a GPU may need less of the file.";
+    let because =
+        "The kernel counts what it reads again; a server that has its layers on a GPU may need less of the file.";
     let actions = memory_high(view, name, Some(to));
     let (object, because) = (Object::Workload(name.to_string()), because.to_owned());
     Some(Advice { evidence, confidence: Confidence::High, because, ..draft(AGAIN.name, object, actions, title, why) })
@@ -112,19 +114,33 @@ fn pressed(given: &Given<'_>, workload: &Workload, served: Served) -> Option<Adv
     if (memory.available as f64) < served.mapped {
         let short = served.mapped - memory.available as f64;
         let title = format!("Make {} of room for the model of {name}, or serve a smaller one.", bytes(short as u64));
-        let what = "stop or move another workload, or take a smaller model, a stronger quantisation, or more layers on a GPU".to_owned();
+        let what =
+            "stop or move another workload, or take a smaller model, a stronger quantisation, or more layers on a GPU"
+                .to_owned();
         let actions = vec![by_hand(object.clone(), what, Risk::High)];
         let because = "It does not fit beside what others hold now; they may hold less later.".to_owned();
-        return Some(Advice { evidence, confidence: Confidence::Medium, because, ..draft(AGAIN.name, object, actions, title, why) });
+        return Some(Advice {
+            evidence,
+            confidence: Confidence::Medium,
+            because,
+            ..draft(AGAIN.name, object, actions, title, why)
+        });
     }
     let actions = lock(given, workload);
     let title = match actions.is_empty() {
         true => format!("Keep the model of {name} in memory: protect it from reclaim, or have its server lock it."),
-        false => format!("Have the server of {name} lock its model in memory (--load-mode mmap+mlock; older versions: --mlock)."),
+        false => format!(
+            "Have the server of {name} lock its model in memory (--load-mode mmap+mlock; older versions: --mlock)."
+        ),
     };
-    let because = "It fits beside what others hold now. What is locked cannot be given to others when they need it.".to_owned();
+    let because =
+        "It fits beside what others hold now. What is locked cannot be given to others when they need it.".to_owned();
     let actions = match actions.is_empty() {
-        true => vec![by_hand(object.clone(), "have the server lock its weights, or read them without mapping them".to_owned(), Risk::Medium)],
+        true => vec![by_hand(
+            object.clone(),
+            "have the server lock its weights, or read them without mapping them".to_owned(),
+            Risk::Medium,
+        )],
         false => actions,
     };
     Some(Advice { evidence, confidence: Confidence::Medium, because, ..draft(AGAIN.name, object, actions, title, why) })
@@ -138,6 +154,11 @@ fn lock(given: &Given<'_>, workload: &Workload) -> Vec<Action> {
         let own = told.workload(&view.workloads).is_some_and(|other| other.name == workload.name);
         own && told.server.kind == Some(Kind::LlamaCpp)
     });
-    let settings = [Setting::new("--load-mode", "mmap+mlock"), Setting::flag("--mlock"), Setting::new("--load-mode", "none"), Setting::flag("--no-mmap")];
+    let settings = [
+        Setting::new("--load-mode", "mmap+mlock"),
+        Setting::flag("--mlock"),
+        Setting::new("--load-mode", "none"),
+        Setting::flag("--no-mmap"),
+    ];
     if llama { configure(view, &workload.name, Program::LlamaCpp, &settings) } else { Vec::new() }
 }

@@ -47,10 +47,17 @@ fn advice(view: &View, store: &Store, (files, size): (u64, u64)) -> Advice {
     let mut evidence = vec![Evidence::measured("size of files that nobody was seen to use", size as f64, Unit::Bytes)];
     let used = used(view, store);
     evidence.extend(used.map(|used| Evidence::measured("use of its filesystem", used, Unit::Ratio)));
-    evidence.extend(store.duplicates.map(|twice| Evidence::measured("content that is there twice", twice.bytes as f64, Unit::Bytes)));
-    evidence.extend(store.unreferenced.map(|it| Evidence::measured("files that no model names", it.bytes as f64, Unit::Bytes)));
+    evidence.extend(
+        store
+            .duplicates
+            .map(|twice| Evidence::measured("content that is there twice", twice.bytes as f64, Unit::Bytes)),
+    );
+    evidence.extend(
+        store.unreferenced.map(|it| Evidence::measured("files that no model names", it.bytes as f64, Unit::Bytes)),
+    );
     let idle: Vec<&Stored> = store.largest.iter().filter(|stored| !stored.in_use && stored.used.is_none()).collect();
-    let models: Vec<&str> = idle.iter().flat_map(|stored| stored.models.iter().map(|model| &**model)).take(NAMED).collect();
+    let models: Vec<&str> =
+        idle.iter().flat_map(|stored| stored.models.iter().map(|model| &**model)).take(NAMED).collect();
     let named = match models.is_empty() {
         true => String::new(),
         false => format!(" The largest that nobody was seen to use: {}.", models.join(", ")),
@@ -82,7 +89,9 @@ fn advice(view: &View, store: &Store, (files, size): (u64, u64)) -> Advice {
 
 fn what(layout: Layout) -> String {
     match layout {
-        Layout::HuggingFace => "delete what is not needed: hf cache ls, hf cache rm (before: huggingface-cli delete-cache)",
+        Layout::HuggingFace => {
+            "delete what is not needed: hf cache ls, hf cache rm (before: huggingface-cli delete-cache)"
+        }
         _ => "delete what is not needed",
     }
     .to_owned()
@@ -91,7 +100,9 @@ fn what(layout: Layout) -> String {
 /// Ollama deletes a model by its name, and what other models share stays.
 fn ollama(store: &Store, models: &[&str]) -> Vec<Action> {
     let plain = |model: &&&str| {
-        !model.is_empty() && !model.starts_with('-') && model.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-:/".contains(&byte))
+        !model.is_empty()
+            && !model.starts_with('-')
+            && model.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-:/".contains(&byte))
     };
     let delete = |model: &&str| Action {
         kind: Kind::DeleteModel,

@@ -41,8 +41,12 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
 fn advice(workload: &str, file: &str, line: &Line<'_>) -> Advice {
     let object = Object::File(file.to_owned());
     let (on, confidence, because) = match line.tier {
-        Tier::Network => ("a network filesystem", Confidence::Medium, "Another host or the network may be fast enough for it."),
-        _ => ("a disk that says that it rotates", Confidence::Low, "Disks of virtual machines often say so and do not."),
+        Tier::Network => {
+            ("a network filesystem", Confidence::Medium, "Another host or the network may be fast enough for it.")
+        }
+        _ => {
+            ("a disk that says that it rotates", Confidence::Low, "Disks of virtual machines often say so and do not.")
+        }
     };
     let evidence = vec![
         Evidence::measured("size of the file", line.bytes as f64, Unit::Bytes),
@@ -54,7 +58,11 @@ fn advice(workload: &str, file: &str, line: &Line<'_>) -> Advice {
         line.file.fstype,
         bytes(line.again)
     );
-    let actions = vec![by_hand(object.clone(), "the file on a local SSD, and its new path in the server's command line".to_owned(), Risk::Medium)];
+    let actions = vec![by_hand(
+        object.clone(),
+        "the file on a local SSD, and its new path in the server's command line".to_owned(),
+        Risk::Medium,
+    )];
     let because = because.to_owned();
     Advice { evidence, confidence, because, ..draft(TIER.name, object, actions, title, why) }
 }

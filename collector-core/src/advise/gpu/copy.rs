@@ -18,7 +18,8 @@ pub(super) const PAGEABLE: Rule = Rule {
     needs: "transfer.enabled",
     judge: |given, judged| {
         let view = given.view;
-        let mut names: Vec<&str> = cards(given).flat_map(|card| holders(given, card.gpu)).map(|(name, _)| name).collect();
+        let mut names: Vec<&str> =
+            cards(given).flat_map(|card| holders(given, card.gpu)).map(|(name, _)| name).collect();
         names.sort_unstable();
         names.dedup();
         for name in names {
@@ -30,14 +31,19 @@ pub(super) const PAGEABLE: Rule = Rule {
             }
             let object = Object::Workload(name.to_owned());
             let title = format!("Have {name} copy to its GPU from pinned memory");
-            let why = format!("It copied {}/s in the last minutes and holds {} of pinned memory, so the driver copies through a buffer of its own, piece by piece.", bytes(rate as u64), bytes(pinned as u64));
+            let why = format!(
+                "It copied {}/s in the last minutes and holds {} of pinned memory, so the driver copies through a buffer of its own, piece by piece.",
+                bytes(rate as u64),
+                bytes(pinned as u64)
+            );
             let what = "pin_memory=True in PyTorch's DataLoader and non_blocking=True in .to(); the memory limit must have room for the pinned buffers";
             let actions = vec![by_hand(object.clone(), what.to_owned(), Risk::High)];
             let evidence = vec![
                 Evidence::measured("copied to GPUs in a second, in the last minutes", rate, Unit::BytesPerSecond),
                 Evidence::measured("pinned host memory", pinned, Unit::Bytes),
             ];
-            let because = "only the last minutes are known; a model that is being loaded is copied like this as well".to_owned();
+            let because =
+                "only the last minutes are known; a model that is being loaded is copied like this as well".to_owned();
             let advice = draft("pageable_copies", object, actions, title, why);
             judged.advice.push(Advice { evidence, confidence: Confidence::Low, because, ..advice });
         }

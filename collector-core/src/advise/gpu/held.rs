@@ -24,19 +24,37 @@ pub(super) const SHARED: Rule = Rule {
                 if !held.iter().any(|(name, _)| *name == &*workload) {
                     continue;
                 }
-                let other = held.iter().find(|(name, bytes)| *name != &*workload && bytes.is_some_and(|bytes| bytes as f64 >= MUCH * total));
+                let other = held.iter().find(|(name, bytes)| {
+                    *name != &*workload && bytes.is_some_and(|bytes| bytes as f64 >= MUCH * total)
+                });
                 let Some((other, Some(held))) = other else { continue };
                 let title = format!("Move {other} off {}: it holds {} that {server} needs", card.name(), bytes(*held));
-                let why = format!("Of {server} {said}. The GPU has no memory left, and {other} holds {}.", bytes(*held));
+                let why =
+                    format!("Of {server} {said}. The GPU has no memory left, and {other} holds {}.", bytes(*held));
                 let evidence = vec![
                     Evidence::measured(format!("GPU memory of {other}"), *held as f64, Unit::Bytes),
                     Evidence::measured("memory of the GPU", total, Unit::Bytes),
                 ];
-                let actions = vec![by_hand(Object::Workload((*other).to_owned()), "Another GPU (CUDA_VISIBLE_DEVICES), another host, or another time".to_owned(), Risk::High)];
-                let saves = Saves { over_seconds: 86_400, bytes: Some(*held as f64), assuming: format!("{server} takes what becomes free"), ..Saves::default() };
+                let actions = vec![by_hand(
+                    Object::Workload((*other).to_owned()),
+                    "Another GPU (CUDA_VISIBLE_DEVICES), another host, or another time".to_owned(),
+                    Risk::High,
+                )];
+                let saves = Saves {
+                    over_seconds: 86_400,
+                    bytes: Some(*held as f64),
+                    assuming: format!("{server} takes what becomes free"),
+                    ..Saves::default()
+                };
                 let because = "both hold their memory now; which of them should give way is yours to say".to_owned();
                 let advice = card.draft("gpu_shared", actions, title, why);
-                judged.advice.push(Advice { evidence, saves: Some(saves), confidence: Confidence::Medium, because, ..advice });
+                judged.advice.push(Advice {
+                    evidence,
+                    saves: Some(saves),
+                    confidence: Confidence::Medium,
+                    because,
+                    ..advice
+                });
                 break;
             }
         }
@@ -59,26 +77,51 @@ pub(super) const LEFT: Rule = Rule {
                     let known: Option<u64> = orphans.iter().map(|orphan| orphan.bytes).sum();
                     let pids: Vec<String> = orphans.iter().map(|orphan| orphan.pid.to_string()).collect();
                     let much = known.map_or_else(|| "memory".to_owned(), bytes);
-                    let title = format!("End process {} on {}: it holds {much} for an owner that is gone", pids.join(", "), card.name());
+                    let title = format!(
+                        "End process {} on {}: it holds {much} for an owner that is gone",
+                        pids.join(", "),
+                        card.name()
+                    );
                     let why = format!("The owner of its reservation ended, and {much} of the GPU did not come back.");
-                    let ends = orphans.iter().map(|orphan| by_hand(Object::Process(orphan.pid), format!("kill {} (SIGTERM first)", orphan.pid), Risk::High));
-                    let mut evidence = vec![Evidence::measured("processes that are left", orphans.len() as f64, Unit::Count)];
-                    evidence.extend(known.map(|held| Evidence::measured("GPU memory that they hold", held as f64, Unit::Bytes)));
-                    let saves = known.map(|held| Saves { bytes: Some(held as f64), over_seconds: 86_400, assuming: "they are of no use without their owner".to_owned(), ..Saves::default() });
-                    let because = "their owner is gone, and the driver lists them; whether they end by themselves is not known".to_owned();
+                    let ends = orphans.iter().map(|orphan| {
+                        by_hand(Object::Process(orphan.pid), format!("kill {} (SIGTERM first)", orphan.pid), Risk::High)
+                    });
+                    let mut evidence =
+                        vec![Evidence::measured("processes that are left", orphans.len() as f64, Unit::Count)];
+                    evidence.extend(
+                        known.map(|held| Evidence::measured("GPU memory that they hold", held as f64, Unit::Bytes)),
+                    );
+                    let saves = known.map(|held| Saves {
+                        bytes: Some(held as f64),
+                        over_seconds: 86_400,
+                        assuming: "they are of no use without their owner".to_owned(),
+                        ..Saves::default()
+                    });
+                    let because =
+                        "their owner is gone, and the driver lists them; whether they end by themselves is not known"
+                            .to_owned();
                     let advice = card.draft("gpu_memory_left", ends.collect(), title, why);
                     Advice { evidence, saves, confidence: Confidence::High, because, ..advice }
                 }
                 (true, Some(most)) => {
                     let title = format!("Free {} of {} that no process holds", bytes(most as u64), card.name());
-                    let why = format!("For {} more memory was in use than the processes that the driver lists hold, and the GPU ran nothing.", seconds(day.unheld_seconds));
+                    let why = format!(
+                        "For {} more memory was in use than the processes that the driver lists hold, and the GPU ran nothing.",
+                        seconds(day.unheld_seconds)
+                    );
                     let what = "Check who has the device open (fuser -v /dev/nvidia*): processes that hang in the kernel, other containers. If nobody does, reset the GPU (nvidia-smi --gpu-reset)";
                     let evidence = vec![
                         Evidence::computed("memory in use less what processes hold, at most", most, Unit::Bytes),
                         Evidence::measured("for so long without a break", day.unheld_seconds, Unit::Seconds),
                     ];
-                    let saves = Saves { over_seconds: 86_400, bytes: Some(most), assuming: "nobody holds it, and a reset gives it back".to_owned(), ..Saves::default() };
-                    let because = "the driver may not list every process: in virtual GPUs, and for some containers".to_owned();
+                    let saves = Saves {
+                        over_seconds: 86_400,
+                        bytes: Some(most),
+                        assuming: "nobody holds it, and a reset gives it back".to_owned(),
+                        ..Saves::default()
+                    };
+                    let because =
+                        "the driver may not list every process: in virtual GPUs, and for some containers".to_owned();
                     let advice = card.draft("gpu_memory_left", card.by_hand(what, Risk::High), title, why);
                     Advice { evidence, saves: Some(saves), confidence: Confidence::Low, because, ..advice }
                 }

@@ -28,19 +28,37 @@ pub(super) const FULL: Rule = Rule {
     judge: |given, judged| {
         for card in cards(given) {
             let day = &card.day;
-            if day.link_full_seconds < OFTEN_SECONDS || day.link_full_seconds < OFTEN * day.link.seconds || !card.seen("pcie_link_full", day.link.seconds, judged) {
+            if day.link_full_seconds < OFTEN_SECONDS
+                || day.link_full_seconds < OFTEN * day.link.seconds
+                || !card.seen("pcie_link_full", day.link.seconds, judged)
+            {
                 continue;
             }
-            let title = format!("Copy less over the PCIe link of {}: it was full for {}", card.name(), seconds(day.link_full_seconds));
+            let title = format!(
+                "Copy less over the PCIe link of {}: it was full for {}",
+                card.name(),
+                seconds(day.link_full_seconds)
+            );
             let (text, what) = copies(&card);
             let mean = day.link.mean().unwrap_or(0.0);
-            let why = format!("80 % or more of it were in use for {} of {}, {} on average{text}.", seconds(day.link_full_seconds), seconds(day.link.seconds), percent(mean));
+            let why = format!(
+                "80 % or more of it were in use for {} of {}, {} on average{text}.",
+                seconds(day.link_full_seconds),
+                seconds(day.link.seconds),
+                percent(mean)
+            );
             let mut evidence = vec![
-                Evidence::measured("time in which 80 % or more of the link were in use", day.link_full_seconds, Unit::Seconds),
+                Evidence::measured(
+                    "time in which 80 % or more of the link were in use",
+                    day.link_full_seconds,
+                    Unit::Seconds,
+                ),
                 Evidence::measured("share of the link in use, on average", mean, Unit::Ratio),
             ];
             let link = card.gpu.values.get(PcieLink);
-            evidence.extend(link.map(|link| Evidence::measured("what the link carries in each direction", link as f64, Unit::BytesPerSecond)));
+            evidence.extend(link.map(|link| {
+                Evidence::measured("what the link carries in each direction", link as f64, Unit::BytesPerSecond)
+            }));
             let (confidence, because) = sure(day.link.seconds, Confidence::High);
             let advice = card.draft("pcie_link_full", card.by_hand(what, Risk::High), title, why);
             judged.advice.push(Advice { evidence, confidence, because, ..advice });
@@ -58,14 +76,17 @@ fn copies(card: &Card<'_>) -> (String, &'static str) {
     };
     let most = holders(card.given, card.gpu).into_iter().filter_map(|(name, _)| Some((name, rate(name)?)));
     let most = most.max_by(|(_, one), (_, two)| one.total_cmp(two)).filter(|(_, rate)| *rate >= 1e6);
-    let text = most.map_or(String::new(), |(name, rate)| format!("; {name} copies most: {}/s lately", bytes(rate as u64)));
+    let text =
+        most.map_or(String::new(), |(name, rate)| format!("; {name} copies most: {}/s lately", bytes(rate as u64)));
     let offloads = view.models.servers.values().any(|told| {
         let here = told.workload(&view.workloads).is_some_and(|own| crate::view::slow::holds(view, card.gpu, own));
         here && told.models.values().any(|model| model.values.get(OffloadBytes).is_some_and(|size| size > 0))
     });
     let what = match offloads {
         true => "Keep less KV cache and fewer weights in host memory, or spread the work over more GPUs",
-        false => "Larger batches, data that stay on the GPU, fewer layers in host memory, or another GPU for a part of the work",
+        false => {
+            "Larger batches, data that stay on the GPU, fewer layers in host memory, or another GPU for a part of the work"
+        }
     };
     (text, what)
 }
@@ -82,9 +103,16 @@ pub(super) const DEGRADED: Rule = Rule {
             let get = |statistic| card.gpu.values.get(statistic);
             let (Some(width), Some(best)) = (get(PcieWidth), get(PcieWidthMax)) else { continue };
             let narrow = width < best;
-            let generation = get(PcieGeneration).zip(get(PcieGenerationMax)).map_or(String::new(), |(now, most)| format!(", generation {now} of {most}"));
-            let title = format!("Have the PCIe link of {} checked: it carries {} of what it can", card.name(), percent(share));
-            let why = format!("It has {width} of {best} lanes{generation}, in {} of the {} in which the GPU was busy.", seconds(day.degraded_seconds), seconds(day.link_share.seconds));
+            let generation = get(PcieGeneration)
+                .zip(get(PcieGenerationMax))
+                .map_or(String::new(), |(now, most)| format!(", generation {now} of {most}"));
+            let title =
+                format!("Have the PCIe link of {} checked: it carries {} of what it can", card.name(), percent(share));
+            let why = format!(
+                "It has {width} of {best} lanes{generation}, in {} of the {} in which the GPU was busy.",
+                seconds(day.degraded_seconds),
+                seconds(day.link_share.seconds)
+            );
             let evidence = vec![
                 Evidence::measured("link while the GPU was busy, as a share of its best", share, Unit::Ratio),
                 Evidence::measured("lanes now", width as f64, Unit::Count),
@@ -95,8 +123,13 @@ pub(super) const DEGRADED: Rule = Rule {
             let idles = day.utilization.mean().is_none_or(|used| used < LITTLE);
             let (confidence, because) = match narrow {
                 true => (Confidence::High, "lanes are missing while it works, which no power saving does".to_owned()),
-                false if idles => (Confidence::Low, "it does little, and may lower its generation to save power".to_owned()),
-                false => (Confidence::Medium, "its generation is low while it works; a driver may limit it on purpose".to_owned()),
+                false if idles => {
+                    (Confidence::Low, "it does little, and may lower its generation to save power".to_owned())
+                }
+                false => (
+                    Confidence::Medium,
+                    "its generation is low while it works; a driver may limit it on purpose".to_owned(),
+                ),
             };
             let what = "Check dmesg for PCIe errors (AER), reseat the card, try another slot or riser, and the firmware's setting for the slot";
             let advice = card.draft("pcie_link_degraded", card.by_hand(what, Risk::High), title, why);

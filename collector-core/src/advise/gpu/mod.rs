@@ -94,7 +94,9 @@ fn sure(seconds: f64, most: Confidence) -> (Confidence, String) {
     let hours = crate::amount::fixed(seconds / 3600.0, if seconds < SOME { 1 } else { 0 });
     match seconds {
         seconds if seconds < SOME => (Confidence::Low, format!("it was seen for {hours} hours only")),
-        seconds if seconds < MUCH => (most.min(Confidence::Medium), format!("it was seen for {hours} hours, less than a day")),
+        seconds if seconds < MUCH => {
+            (most.min(Confidence::Medium), format!("it was seen for {hours} hours, less than a day"))
+        }
         _ => (most, format!("it was seen for {hours} hours of the last day")),
     }
 }

@@ -20,21 +20,30 @@ pub(super) const REMOTE: Rule = Rule {
     needs: "memory.numa_stat, /proc/PID/status, and the node of the GPU (/sys/bus/pci)",
     judge: |given, judged| {
         let view = given.view;
-        let mut names: Vec<&str> = cards(given).flat_map(|card| holders(given, card.gpu)).map(|(name, _)| name).collect();
+        let mut names: Vec<&str> =
+            cards(given).flat_map(|card| holders(given, card.gpu)).map(|(name, _)| name).collect();
         names.sort_unstable();
         names.dedup();
         for name in names {
             let nodes = view.slow.nodes(name);
             let Some(workload) = view.workloads.find(name).filter(|_| nodes.len() > 1) else { continue };
             let object = Object::Workload(name.to_owned());
-            let own = own_nodes(view.gpus.iter().filter(|gpu| gpu.device.parent.is_none() && holds(view, gpu, workload)));
+            let own =
+                own_nodes(view.gpus.iter().filter(|gpu| gpu.device.parent.is_none() && holds(view, gpu, workload)));
             let [own] = own[..] else {
                 if own.is_empty() {
-                    lacks(judged, "gpu_numa", object, "the memory node of its GPU: the firmware does not say".to_owned());
+                    lacks(
+                        judged,
+                        "gpu_numa",
+                        object,
+                        "the memory node of its GPU: the firmware does not say".to_owned(),
+                    );
                 }
                 continue;
             };
-            let Some(near) = nodes.iter().find(|node| node.node == own).filter(|node| !node.cpus.is_empty()) else { continue };
+            let Some(near) = nodes.iter().find(|node| node.node == own).filter(|node| !node.cpus.is_empty()) else {
+                continue;
+            };
             let trail = view.slow.workload(name);
             let of = |fact| trail?.means(fact, view.time.saturating_sub(LATELY_NS), view.time).map(|means| means.now);
             let (memory, cpus) = (of(Fact::RemoteMemory), of(Fact::RemoteCpus));
@@ -47,18 +56,32 @@ pub(super) const REMOTE: Rule = Rule {
             let rate = of(Fact::ToGpu).into_iter().chain(of(Fact::FromGpu)).reduce(f64::max);
             let title = format!("Run {name} on the CPUs and in the memory of node {own}, where its GPU is");
             let mut said = Vec::new();
-            said.extend(far.map(|share| format!("{} of its memory ({}) are in other nodes", percent(share), bytes((share * all) as u64))));
+            said.extend(far.map(|share| {
+                format!("{} of its memory ({}) are in other nodes", percent(share), bytes((share * all) as u64))
+            }));
             if away {
                 said.push(format!("its tasks may not run on CPUs of node {own} ({})", near.cpus));
             }
-            let why = format!("Its GPU is on node {own}, but {}: each copy crosses the link between the sockets.", said.join(", and "));
+            let why = format!(
+                "Its GPU is on node {own}, but {}: each copy crosses the link between the sockets.",
+                said.join(", and ")
+            );
             let mut evidence = vec![Evidence::measured("memory node of its GPU", f64::from(own), Unit::Count)];
-            evidence.extend(memory.map(|share| Evidence::measured("share of its memory in other nodes", share, Unit::Ratio)));
-            evidence.extend(rate.map(|rate| Evidence::measured("copied in a second, in the busier direction", rate, Unit::BytesPerSecond)));
+            evidence.extend(
+                memory.map(|share| Evidence::measured("share of its memory in other nodes", share, Unit::Ratio)),
+            );
+            evidence.extend(rate.map(|rate| {
+                Evidence::measured("copied in a second, in the busier direction", rate, Unit::BytesPerSecond)
+            }));
             let copies = rate.is_some_and(|rate| rate >= COPIES);
             let (confidence, because) = match copies {
-                true => (Confidence::Medium, "it copies much; memory that is there already only moves when it is allocated anew".to_owned()),
-                false => (Confidence::Low, "it copies little, or how much is not known, so little may be gained".to_owned()),
+                true => (
+                    Confidence::Medium,
+                    "it copies much; memory that is there already only moves when it is allocated anew".to_owned(),
+                ),
+                false => {
+                    (Confidence::Low, "it copies little, or how much is not known, so little may be gained".to_owned())
+                }
             };
             let target = target::of(view, name);
             let action = target.and_then(|target| target.cpuset(&near.cpus, Some(&own.to_string())));

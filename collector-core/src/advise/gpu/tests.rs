@@ -21,7 +21,8 @@ fn sure(advice: Option<Advice>) -> Option<Confidence> {
 
 #[test]
 fn a_link_that_is_full() {
-    let with = |rate: u64, hours| world(&[(PcieLink, 100), (HostToDeviceRate, rate), (DeviceToHostRate, 1)]).hours(hours);
+    let with =
+        |rate: u64, hours| world(&[(PcieLink, 100), (HostToDeviceRate, rate), (DeviceToHostRate, 1)]).hours(hours);
     assert_eq!(sure(with(85, 21.0).advice("pcie_link_full")), Some(Confidence::High));
     assert_eq!(with(79, 21.0).advice("pcie_link_full"), None);
     assert_eq!(with(85, 0.5).lacks("pcie_link_full").len(), 1);
@@ -110,7 +111,12 @@ fn memory_that_no_process_holds() {
 
 #[test]
 fn work_that_is_far_from_its_gpu() {
-    let node = |node, bytes, runs| Node { node, bytes: Some(bytes), runs: Some(runs), cpus: format!("{}-{}", 8 * node, 8 * node + 7).into() };
+    let node = |node, bytes, runs| Node {
+        node,
+        bytes: Some(bytes),
+        runs: Some(runs),
+        cpus: format!("{}-{}", 8 * node, 8 * node + 7).into(),
+    };
     let with = |near: u64, far: u64, runs: bool, own: Option<u64>| {
         let mut world = world(&[]);
         world.gpu.extend(own.map(|own| (NumaNode, own)));

@@ -69,7 +69,10 @@ fn raised(sizes: &Sizes<'_>, workload: &Workload, limit: f64, to: u64, cause: Ca
         Cause::Killed(kills) => {
             why = format!("The OOM killer killed {} of it at this limit in the last {DAYS} days.", processes(kills));
             evidence.push(Evidence::measured("kills at this limit", f64::from(kills), Unit::Count));
-            saves = Saves { kills: Some(f64::from(kills)), ..over(DAYS * 86_400, "a fifth more would have been enough for all of them") };
+            saves = Saves {
+                kills: Some(f64::from(kills)),
+                ..over(DAYS * 86_400, "a fifth more would have been enough for all of them")
+            };
             sure = if kills > 1 { Confidence::High } else { Confidence::Medium };
             because = match kills {
                 1 => "One kill may have been a single burst.".to_owned(),
@@ -89,7 +92,11 @@ fn raised(sizes: &Sizes<'_>, workload: &Workload, limit: f64, to: u64, cause: Ca
         }
         Cause::Model { mapped, again } => {
             evidence.push(Evidence::measured("size of the model files that it maps", mapped, Unit::Bytes));
-            evidence.push(Evidence::measured("read again after it was dropped, since they are watched", again, Unit::Bytes));
+            evidence.push(Evidence::measured(
+                "read again after it was dropped, since they are watched",
+                again,
+                Unit::Bytes,
+            ));
             why = format!(
                 "It maps models of {} and is at its limit: {} of them was dropped and read from disk again.",
                 shown(mapped),
@@ -100,19 +107,31 @@ fn raised(sizes: &Sizes<'_>, workload: &Workload, limit: f64, to: u64, cause: Ca
             because = "The kernel counts what it reads again; a server that has its layers on a GPU may need less of the file.".to_owned();
         }
         Cause::Starved { share, waited } => {
-            evidence.push(Evidence::measured("time in which tasks waited for memory at the limit", waited, Unit::Seconds));
+            evidence.push(Evidence::measured(
+                "time in which tasks waited for memory at the limit",
+                waited,
+                Unit::Seconds,
+            ));
             why = format!(
                 "It was at its limit, and some task of it waited for memory for {} of the time, while the host was not short of memory.",
                 percent(share)
             );
-            saves = Saves { stall_seconds: Some(waited), ..over((waited / share) as u64, "all of these waits were for the limit") };
+            saves = Saves {
+                stall_seconds: Some(waited),
+                ..over((waited / share) as u64, "all of these waits were for the limit")
+            };
             sure = Confidence::Medium;
-            because = "How much of its page cache it needs is not known: a fifth more is a step after which to look again.".to_owned();
+            because =
+                "How much of its page cache it needs is not known: a fifth more is a step after which to look again."
+                    .to_owned();
         }
     }
     let (confidence, because) = match room {
         true => (sure, because),
-        false => (Confidence::Low, "The host does not have so much to give: move the workload, or make room first.".to_owned()),
+        false => (
+            Confidence::Low,
+            "The host does not have so much to give: move the workload, or make room first.".to_owned(),
+        ),
     };
     if let Some(host) = sizes.host {
         evidence.push(Evidence::measured("memory of the host that is available", host.available, Unit::Bytes));
@@ -137,12 +156,16 @@ fn lowered(sizes: &Sizes<'_>, workload: &Workload, (limit, to): (f64, u64), need
     let served = sizes.servers.get(name);
     let mut evidence = vec![Evidence::configured("memory limit", limit, Unit::Bytes)];
     evidence.extend(of(need));
-    let besides = [(served.mapped, "model files that it maps"), (served.promised, "what its server's caches may still take")];
+    let besides =
+        [(served.mapped, "model files that it maps"), (served.promised, "what its server's caches may still take")];
     let besides = besides.into_iter().filter(|(amount, _)| *amount > 0.0);
     evidence.extend(besides.clone().map(|(amount, what)| Evidence::computed(what, amount, Unit::Bytes)));
     let besides: String = besides.map(|(amount, what)| format!(", and {} of {what}", shown(amount))).collect();
     let (confidence, because) = match () {
-        () if full => (Confidence::Low, "Page cache fills its limit at times, and how much of that it needs is not known.".to_owned()),
+        () if full => (
+            Confidence::Low,
+            "Page cache fills its limit at times, and how much of that it needs is not known.".to_owned(),
+        ),
         () => (sureness(need), known(need)),
     };
     let gives = limit - to as f64;
@@ -153,7 +176,13 @@ fn lowered(sizes: &Sizes<'_>, workload: &Workload, (limit, to): (f64, u64), need
         ..over(need.seconds, "what is promised to it and never used can be given to others")
     };
     let actions = memory_max(sizes.given.view, name, Some(to));
-    Advice { evidence, saves: Some(saves), confidence, because, ..draft(LOWER.name, object(workload), actions, title, why) }
+    Advice {
+        evidence,
+        saves: Some(saves),
+        confidence,
+        because,
+        ..draft(LOWER.name, object(workload), actions, title, why)
+    }
 }
 
 fn missing(given: &Given<'_>, judged: &mut Judged) {
@@ -177,12 +206,18 @@ fn bounded(sizes: &Sizes<'_>, workload: &Workload, to: u64, need: &Need) -> Opti
     evidence.push(Evidence::measured("memory of the host", host.total, Unit::Bytes));
     let hurt = host.hurt();
     let harm = match host.kills {
-        0 if hurt => format!(", and tasks of the host waited {} for memory on days on which it was short", seconds(host.waited)),
+        0 if hurt => {
+            format!(", and tasks of the host waited {} for memory on days on which it was short", seconds(host.waited))
+        }
         0 => String::new(),
         kills => format!(", and the OOM killer killed {} while the host was short of memory", processes(kills)),
     };
     if host.kills > 0 {
-        evidence.push(Evidence::measured("kills while the host was short of memory", f64::from(host.kills), Unit::Count));
+        evidence.push(Evidence::measured(
+            "kills while the host was short of memory",
+            f64::from(host.kills),
+            Unit::Count,
+        ));
     }
     // What it holds now would be reclaimed or killed at once.
     let held = workload.statistics.get(Statistic::MemoryWithoutCache).unwrap_or(0);
@@ -190,12 +225,23 @@ fn bounded(sizes: &Sizes<'_>, workload: &Workload, to: u64, need: &Need) -> Opti
         return None;
     }
     let (confidence, because) = match hurt && need.days() >= SOME_DAYS {
-        true => (Confidence::Medium, format!("{} Whether it was this one that made the host short is not known.", known(need))),
-        false => (Confidence::Low, "The host was not short of memory, or too little is known: the limit is only for the case that it grows.".to_owned()),
+        true => (
+            Confidence::Medium,
+            format!("{} Whether it was this one that made the host short is not known.", known(need)),
+        ),
+        false => (
+            Confidence::Low,
+            "The host was not short of memory, or too little is known: the limit is only for the case that it grows."
+                .to_owned(),
+        ),
     };
-    let why = format!("It has no limit, and held up to {}, {} of the host's memory{harm}.", shown(need.peak), percent(share));
+    let why =
+        format!("It has no limit, and held up to {}, {} of the host's memory{harm}.", shown(need.peak), percent(share));
     let title = format!("Set a memory limit of {} for {name}.", bytes(to));
-    let saves = Saves { kills: Some(f64::from(host.kills)), ..over(host.seconds, "the host was short because this workload grew, and others were killed for it") };
+    let saves = Saves {
+        kills: Some(f64::from(host.kills)),
+        ..over(host.seconds, "the host was short because this workload grew, and others were killed for it")
+    };
     let actions = memory_max(sizes.given.view, name, Some(to));
     let saves = Some(saves).filter(|_| host.kills > 0);
     Some(Advice { evidence, saves, confidence, because, ..draft(MISSING.name, object(workload), actions, title, why) })
@@ -239,7 +285,9 @@ fn sureness(need: &Need) -> Confidence {
 fn known(need: &Need) -> String {
     match need.with_cache {
         true => "How much of what it held was page cache is not known.".to_owned(),
-        false => format!("It rests on {} of its history; what is shared or of the kernel is taken as it is now.", days(need)),
+        false => {
+            format!("It rests on {} of its history; what is shared or of the kernel is taken as it is now.", days(need))
+        }
     }
 }
 

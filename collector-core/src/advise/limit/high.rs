@@ -52,7 +52,8 @@ fn trapped(given: &Given<'_>, workload: &Workload, (high, held, stays): (f64, f6
     let shown = |amount: f64| bytes(amount as u64);
     let swap = view.host.swap().free.unwrap_or(0);
     let days = given.past.workloads.get(name).map(|span| &span.days[..]).unwrap_or_default();
-    let days = recent(given.past, days).filter_map(|(day, _)| Some((day.memory_waiting.or(day.stalls)?, u64::from(day.seconds))));
+    let days = recent(given.past, days)
+        .filter_map(|(day, _)| Some((day.memory_waiting.or(day.stalls)?, u64::from(day.seconds))));
     let (waited, seconds) = days.fold((0.0, 0), |(waited, all), (more, seconds)| (waited + more, all + seconds));
     let evidence = vec![
         Evidence::configured("memory.high", high, Unit::Bytes),

@@ -118,7 +118,8 @@ fn again(given: &Given<'_>, workload: &Workload) -> Option<f64> {
     let host = slow.host()?.means(Fact::HostReclaimed, since, until)?.now;
     let again = [Fact::RefaultFile, Fact::RefaultAnon].into_iter().filter_map(now).sum::<f64>();
     let memory = now(Fact::Memory)?;
-    let below = [Fact::MemoryLimit, Fact::MemoryHigh].into_iter().filter_map(now).all(|limit| memory < AT_LIMIT * limit);
+    let below =
+        [Fact::MemoryLimit, Fact::MemoryHigh].into_iter().filter_map(now).all(|limit| memory < AT_LIMIT * limit);
     (again >= AGAIN && host >= RECLAIMED && below).then_some(again)
 }
 
@@ -144,17 +145,28 @@ fn advice(given: &Given<'_>, workload: &Workload, to: u64, now: f64, (sign, need
     let mut why = Vec::new();
     if let Some(again) = sign.again {
         evidence.push(Evidence::measured("pages read again per second", again, Unit::BytesPerSecond));
-        why.push(format!("it reads {} a second of its pages again that the host just took from it", bytes(again as u64)));
+        why.push(format!(
+            "it reads {} a second of its pages again that the host just took from it",
+            bytes(again as u64)
+        ));
     }
     if sign.days > 0 {
-        evidence.push(Evidence::measured("time in which it waited for memory while the host was short", sign.waited, Unit::Seconds));
+        evidence.push(Evidence::measured(
+            "time in which it waited for memory while the host was short",
+            sign.waited,
+            Unit::Seconds,
+        ));
         why.push(format!(
             "it waited {:.0} s for memory on {} days on which the host was short, below its own limit",
             sign.waited, sign.days
         ));
     }
     let whose = who(given, workload).map(|(other, reclaimed)| {
-        evidence.push(Evidence::measured(format!("memory that tasks of {other} reclaimed"), reclaimed as f64, Unit::Bytes));
+        evidence.push(Evidence::measured(
+            format!("memory that tasks of {other} reclaimed"),
+            reclaimed as f64,
+            Unit::Bytes,
+        ));
         format!(" Most was reclaimed by {other}, {}.", bytes(reclaimed))
     });
     let confidence = match (sign.again.is_some(), sign.days) {

@@ -105,5 +105,11 @@ fn advice(given: &Given<'_>, sum: &Sum, (over, own, reserve): (f64, f64, f64)) -
         shown(over)
     );
     let actions = vec![by_hand(Object::Host, what, Risk::High)];
-    Advice { evidence, saves, confidence, because: because.to_owned(), ..draft(RESERVE.name, Object::Host, actions, title, why) }
+    Advice {
+        evidence,
+        saves,
+        confidence,
+        because: because.to_owned(),
+        ..draft(RESERVE.name, Object::Host, actions, title, why)
+    }
 }

@@ -32,9 +32,21 @@ const SOME: f64 = 0.05;
 pub(in crate::advise) enum Verdict {
     /// Nothing, as far as is known.
     Fits,
-    Raise { limit: f64, to: u64, cause: Cause },
-    Lower { limit: f64, to: u64, need: Need, full: bool },
-    Missing { to: u64, need: Need },
+    Raise {
+        limit: f64,
+        to: u64,
+        cause: Cause,
+    },
+    Lower {
+        limit: f64,
+        to: u64,
+        need: Need,
+        full: bool,
+    },
+    Missing {
+        to: u64,
+        need: Need,
+    },
     /// What is not known.
     Lacking(String),
 }
@@ -82,7 +94,9 @@ impl<'a> Sizes<'a> {
         let at = self.at(workload, limit);
         let grows = need.is_some_and(|need| !need.with_cache && need.target >= (1.0 + CHANGE) * limit);
         if (at.kills > 0 || grows) && self.leaks(workload) {
-            return Verdict::Lacking("a steady use: its memory leaks, and a higher limit only postpones the kill".into());
+            return Verdict::Lacking(
+                "a steady use: its memory leaks, and a higher limit only postpones the kill".into(),
+            );
         }
         if at.kills > 0 {
             let known = need.filter(|need| !need.with_cache).map_or(0.0, |need| need.target);
@@ -156,7 +170,9 @@ impl<'a> Sizes<'a> {
 
     fn leaks(&self, workload: &Workload) -> bool {
         let told = self.given.view.leaks.0.get(&workload.name);
-        told.is_some_and(|told| [Kind::Anon, Kind::Shared, Kind::Kernel].iter().any(|kind| told[*kind as usize].is_some()))
+        told.is_some_and(|told| {
+            [Kind::Anon, Kind::Shared, Kind::Kernel].iter().any(|kind| told[*kind as usize].is_some())
+        })
     }
 
     /// Whether a cgroup above it has a limit.

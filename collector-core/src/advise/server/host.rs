@@ -65,7 +65,8 @@ pub(super) const PROMPT_CACHE_LOWER: Rule = Rule {
 /// It can outgrow what is left.
 fn bounded(judged: &mut Judged, served: &Served<'_>, limit: f64, held: f64, left: f64) {
     let to = (((held + OF_LEFT * left) / STEP).floor() * STEP).max(0.0);
-    let title = format!("Limit the prompt cache of {} to {} (now {})", served.name(), bytes(to as u64), bytes(limit as u64));
+    let title =
+        format!("Limit the prompt cache of {} to {} (now {})", served.name(), bytes(to as u64), bytes(limit as u64));
     let why = format!(
         "It keeps the prompts of requests that ended in host memory, up to {}; it holds {} of that, and {} more is left for it before its limit or the host's memory is reached.",
         bytes(limit as u64),
@@ -88,7 +89,8 @@ fn bounded(judged: &mut Judged, served: &Served<'_>, limit: f64, held: f64, left
                 ..Saves::default()
             }),
             confidence: Confidence::Medium,
-            because: "what it may take and what is left are known; whether enough different prompts come is not".to_owned(),
+            because: "what it may take and what is left are known; whether enough different prompts come is not"
+                .to_owned(),
             ..advice
         },
     );
@@ -164,7 +166,11 @@ const OFFLOADS: &[Kind] = &[Kind::Vllm, Kind::Sglang];
 fn offload_flags(to: f64) -> Flags {
     let gib = format!("{}", (to / GIB).round());
     // SGLang counts in powers of ten, for each rank.
-    Flags { vllm: vec![("--kv-offloading-size", gib)], sglang: vec![("--hicache-size", format!("{}", (to / 1e9).round()))], ..Flags::default() }
+    Flags {
+        vllm: vec![("--kv-offloading-size", gib)],
+        sglang: vec![("--hicache-size", format!("{}", (to / 1e9).round()))],
+        ..Flags::default()
+    }
 }
 
 pub(super) const KV_OFFLOAD_LOWER: Rule = Rule {
@@ -185,7 +191,9 @@ pub(super) const KV_OFFLOAD_LOWER: Rule = Rule {
                     }
                     (0.0, format!("{} of what it moved to host memory came back", percent(back)))
                 }
-                (_, Some((used, _))) if size > LEAST => ((size - BY).max(LEAST), format!("{} of the host's memory is in use", percent(used))),
+                (_, Some((used, _))) if size > LEAST => {
+                    ((size - BY).max(LEAST), format!("{} of the host's memory is in use", percent(used)))
+                }
                 (None, None) if stored.is_none() => {
                     served.lacks("kv_offload_lower", judged, "what it moves to host memory and back");
                     continue;
@@ -194,8 +202,17 @@ pub(super) const KV_OFFLOAD_LOWER: Rule = Rule {
             };
             let unused = to == 0.0;
             let title = match unused {
-                true => format!("Switch the KV cache of {} in host memory off: {} pinned", served.name(), bytes(size as u64)),
-                false => format!("Lower the KV cache of {} in host memory to {} (now {})", served.name(), bytes(to as u64), bytes(size as u64)),
+                true => format!(
+                    "Switch the KV cache of {} in host memory off: {} pinned",
+                    served.name(),
+                    bytes(size as u64)
+                ),
+                false => format!(
+                    "Lower the KV cache of {} in host memory to {} (now {})",
+                    served.name(),
+                    bytes(to as u64),
+                    bytes(size as u64)
+                ),
             };
             let why = format!("It is pinned, so nobody else can have it, and {reason}.");
             let actions = match unused {
@@ -208,7 +225,10 @@ pub(super) const KV_OFFLOAD_LOWER: Rule = Rule {
             };
             let (confidence, because) = match (unused, full) {
                 (true, _) => served.sure(Confidence::High),
-                (false, Some((_, true))) => (Confidence::Medium, "the host was full on average of days; how much the server's clients lose is not known".to_owned()),
+                (false, Some((_, true))) => (
+                    Confidence::Medium,
+                    "the host was full on average of days; how much the server's clients lose is not known".to_owned(),
+                ),
                 _ => (Confidence::Low, "the host is full now; days of history are not there".to_owned()),
             };
             let mut evidence = vec![Evidence::configured("KV cache in host memory", size, Unit::Bytes)];
@@ -237,9 +257,18 @@ pub(super) const KV_OFFLOAD_RAISE: Rule = Rule {
     needs: "metrics of vLLM or SGLang with KV cache in host memory",
     judge: |given, judged| {
         for served in each(given, OFFLOADS) {
-            let Some(size) = served.get(OffloadBytes).filter(|size| *size > 0.0 && *size + BY <= MOST) else { continue };
-            let moved = served.day.grown(OffloadStored).zip(served.day.grown(OffloadLoaded)).filter(|(stored, _)| *stored >= MOVED);
-            let Some(back) = moved.map(|(stored, loaded)| loaded as f64 / stored as f64).filter(|back| *back >= FOUND) else { continue };
+            let Some(size) = served.get(OffloadBytes).filter(|size| *size > 0.0 && *size + BY <= MOST) else {
+                continue;
+            };
+            let moved = served
+                .day
+                .grown(OffloadStored)
+                .zip(served.day.grown(OffloadLoaded))
+                .filter(|(stored, _)| *stored >= MOVED);
+            let Some(back) = moved.map(|(stored, loaded)| loaded as f64 / stored as f64).filter(|back| *back >= FOUND)
+            else {
+                continue;
+            };
             let full = served.get(OffloadUsed).is_none_or(|used| used >= 0.95 * WHOLE as f64);
             if !full || served.day.full_seconds <= 0.0 || !served.seen("kv_offload_raise", judged) {
                 continue;
@@ -251,7 +280,12 @@ pub(super) const KV_OFFLOAD_RAISE: Rule = Rule {
                 continue;
             }
             let hits = served.day.grown(OffloadHits);
-            let title = format!("Raise the KV cache of {} in host memory to {} (now {})", served.name(), bytes((size + BY) as u64), bytes(size as u64));
+            let title = format!(
+                "Raise the KV cache of {} in host memory to {} (now {})",
+                served.name(),
+                bytes((size + BY) as u64),
+                bytes(size as u64)
+            );
             let why = format!(
                 "{} of what it moves there comes back, its own KV cache was full for {} while requests waited, and the host has room: {} of its memory is in use.",
                 percent(back),
@@ -261,10 +295,16 @@ pub(super) const KV_OFFLOAD_RAISE: Rule = Rule {
             let mut evidence = vec![
                 Evidence::configured("KV cache in host memory", size, Unit::Bytes),
                 Evidence::measured("bytes that came back, as a share of those moved there", back, Unit::Ratio),
-                Evidence::measured("time in which its KV cache was full and requests waited", served.day.full_seconds, Unit::Seconds),
+                Evidence::measured(
+                    "time in which its KV cache was full and requests waited",
+                    served.day.full_seconds,
+                    Unit::Seconds,
+                ),
                 Evidence::measured("memory of the host in use, on average", used, Unit::Ratio),
             ];
-            evidence.extend(hits.map(|hits| Evidence::measured("tokens that it found in host memory", hits as f64, Unit::Count)));
+            evidence.extend(
+                hits.map(|hits| Evidence::measured("tokens that it found in host memory", hits as f64, Unit::Count)),
+            );
             let (confidence, seen) = served.sure(Confidence::Medium);
             let because = format!("{seen}; how much more would be found in a larger one is not known");
             let advice = served.draft("kv_offload_raise", configure(&served, &offload_flags(size + BY)), title, why);
@@ -298,7 +338,9 @@ pub(super) const WEIGHT_OFFLOAD_OVER: Rule = Rule {
     judge: |given, judged| {
         for served in each(given, &[Kind::Vllm]) {
             let Some(each) = served.get(WeightOffloadBytes).filter(|size| *size > 0.0) else { continue };
-            let all = given.view.models.servers.values().filter(|told| told.workload(&given.view.workloads).map(|it| &it.name) == served.workload.map(|it| &it.name));
+            let all = given.view.models.servers.values().filter(|told| {
+                told.workload(&given.view.workloads).map(|it| &it.name) == served.workload.map(|it| &it.name)
+            });
             let gpus = served.gpus().len();
             if gpus == 0 || all.count() != 1 {
                 continue;
@@ -309,7 +351,10 @@ pub(super) const WEIGHT_OFFLOAD_OVER: Rule = Rule {
             };
             let (size, held) = (each * gpus as f64, pinned as f64 - served.get(OffloadBytes).unwrap_or(0.0));
             if held > OVER * size && held - size > GIB {
-                let flags = |to: f64| Flags { vllm: vec![("--cpu-offload-gb", format!("{}", (to / gpus as f64 / GIB).floor()))], ..Flags::default() };
+                let flags = |to: f64| Flags {
+                    vllm: vec![("--cpu-offload-gb", format!("{}", (to / gpus as f64 / GIB).floor()))],
+                    ..Flags::default()
+                };
                 over(judged, &served, ("weight_offload_over", "weights in host memory", size, held), flags);
             }
         }
@@ -320,7 +365,13 @@ pub(super) const WEIGHT_OFFLOAD_OVER: Rule = Rule {
 fn over(judged: &mut Judged, served: &Served<'_>, row: (&'static str, &str, f64, f64), flags: impl Fn(f64) -> Flags) {
     let (rule, what, size, held) = row;
     let to = (size * size / held / GIB).floor().max(1.0) * GIB;
-    let title = format!("Count with {} of {what} for {}, or configure {} (now {})", bytes(held as u64), served.name(), bytes(to as u64), bytes(size as u64));
+    let title = format!(
+        "Count with {} of {what} for {}, or configure {} (now {})",
+        bytes(held as u64),
+        served.name(),
+        bytes(to as u64),
+        bytes(size as u64)
+    );
     let why = format!(
         "{} are configured, and {} are held: pinned allocations are rounded up to powers of two by PyTorch. It cannot be reclaimed, and no limit that was made for {} fits it.",
         bytes(size as u64),
@@ -354,17 +405,31 @@ pub(super) const SWAP_SPACE: Rule = Rule {
     needs: "metrics of vLLM",
     judge: |given, judged| {
         for served in each(given, &[Kind::Vllm]) {
-            let Some(size) = served.get(UnusedSwapBytes).filter(|size| *size > 0.0 && *size != DEFAULT_SWAP) else { continue };
+            let Some(size) = served.get(UnusedSwapBytes).filter(|size| *size > 0.0 && *size != DEFAULT_SWAP) else {
+                continue;
+            };
             let kv = served.told.held(given.view).kv_offload;
             let title = format!("Drop --swap-space from {} at its next start: it does nothing", served.name());
             let held = match kv {
-                Some(held) if held > 0 => format!("what it holds in host memory ({}) is KV cache by --kv-offloading-size", bytes(held)),
+                Some(held) if held > 0 => {
+                    format!("what it holds in host memory ({}) is KV cache by --kv-offloading-size", bytes(held))
+                }
                 _ => "use --kv-offloading-size for KV cache in host memory".to_owned(),
             };
-            let why = format!("{} are configured, and its engine has no blocks for them: requests are computed again instead of swapped out; {held}.", bytes(size as u64));
-            let by_hand = crate::action::by_hand(served.object(), "Start it without --swap-space".to_owned(), crate::action::Risk::High);
+            let why = format!(
+                "{} are configured, and its engine has no blocks for them: requests are computed again instead of swapped out; {held}.",
+                bytes(size as u64)
+            );
+            let by_hand = crate::action::by_hand(
+                served.object(),
+                "Start it without --swap-space".to_owned(),
+                crate::action::Risk::High,
+            );
             let advice = served.draft("vllm_swap_space", vec![by_hand], title, why);
-            let evidence = vec![Evidence::configured("swap space", size, Unit::Bytes), Evidence::measured("blocks that its engine has there", 0.0, Unit::Count)];
+            let evidence = vec![
+                Evidence::configured("swap space", size, Unit::Bytes),
+                Evidence::measured("blocks that its engine has there", 0.0, Unit::Count),
+            ];
             let because = "the server itself says that it has no blocks there".to_owned();
             give(judged, crate::advice::Advice { evidence, confidence: Confidence::High, because, ..advice });
         }

@@ -110,7 +110,9 @@ impl<'a> Served<'a> {
         let hours = crate::amount::fixed(self.day.seconds / 3600.0, if self.day.seconds < SOME { 1 } else { 0 });
         match self.day.seconds {
             seconds if seconds < SOME => (Confidence::Low, format!("it was seen for {hours} hours only")),
-            seconds if seconds < MUCH => (most.min(Confidence::Medium), format!("it was seen for {hours} hours, less than a day")),
+            seconds if seconds < MUCH => {
+                (most.min(Confidence::Medium), format!("it was seen for {hours} hours, less than a day"))
+            }
             _ => (most, format!("it was seen for {hours} hours of the last day")),
         }
     }

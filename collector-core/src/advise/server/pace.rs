@@ -49,9 +49,18 @@ pub(super) const CONCURRENCY_LOWER: Rule = Rule {
             }
             let to = (LESS * running).floor().max(1.0);
             let text = fixed(to, 0);
-            let flags = Flags { vllm: vec![("--max-num-seqs", text.clone())], sglang: vec![("--max-running-requests", text.clone())], ..Flags::default() };
-            let title = format!("Let {} work on at most {text} requests at once (it worked on up to {})", served.name(), fixed(running, 0));
-            let worse = given.view.models.servers.get(&served.told.server.name).and_then(|told| told.models.get(served.model));
+            let flags = Flags {
+                vllm: vec![("--max-num-seqs", text.clone())],
+                sglang: vec![("--max-running-requests", text.clone())],
+                ..Flags::default()
+            };
+            let title = format!(
+                "Let {} work on at most {text} requests at once (it worked on up to {})",
+                served.name(),
+                fixed(running, 0)
+            );
+            let worse =
+                given.view.models.servers.get(&served.told.server.name).and_then(|told| told.models.get(served.model));
             let worse = worse.is_some_and(|model| model.standing.state() == State::Worse);
             let slower = if worse { ", and its latency is worse than usual" } else { "" };
             let why = format!(
@@ -59,10 +68,15 @@ pub(super) const CONCURRENCY_LOWER: Rule = Rule {
                 seconds(day.seconds)
             );
             evidence.push(Evidence::measured("requests that it worked on at once, at most", running, Unit::Count));
-            evidence.extend(day.waiting.mean().map(|waiting| Evidence::measured("requests that waited, on average", waiting, Unit::Count)));
+            evidence.extend(
+                day.waiting
+                    .mean()
+                    .map(|waiting| Evidence::measured("requests that waited, on average", waiting, Unit::Count)),
+            );
             evidence.push(Evidence::assumed("share of these that fits", LESS, Unit::Ratio));
             let (confidence, seen) = served.sure(Confidence::Medium);
-            let because = format!("{seen}; how many fit depends on the length of requests, so begin there and watch preemptions");
+            let because =
+                format!("{seen}; how many fit depends on the length of requests, so begin there and watch preemptions");
             let advice = served.draft("concurrency_lower", configure(&served, &flags), title, why);
             give(judged, Advice { evidence, confidence, because, ..advice });
         }
@@ -77,7 +91,10 @@ pub(super) const SLOTS_RAISE: Rule = Rule {
         for served in each(given, KINDS) {
             let day = &served.day;
             let Some(slots) = served.get(Slots).filter(|slots| *slots >= 1.0) else { continue };
-            if day.placed_seconds < TAKEN_SECONDS || day.placed_seconds < TAKEN * day.seconds || !served.seen("slots_raise", judged) {
+            if day.placed_seconds < TAKEN_SECONDS
+                || day.placed_seconds < TAKEN * day.seconds
+                || !served.seen("slots_raise", judged)
+            {
                 continue;
             }
             let Some(used) = day.utilization.mean() else {
@@ -114,7 +131,11 @@ pub(super) const SLOTS_RAISE: Rule = Rule {
                 percent(kv),
             );
             let evidence = vec![
-                Evidence::measured("time in which requests waited and all places were taken", day.placed_seconds, Unit::Seconds),
+                Evidence::measured(
+                    "time in which requests waited and all places were taken",
+                    day.placed_seconds,
+                    Unit::Seconds,
+                ),
                 Evidence::measured("utilization of its GPUs while requests waited", used, Unit::Ratio),
                 Evidence::measured("KV cache in use, at most", kv, Unit::Ratio),
                 Evidence::configured("requests at once", slots, Unit::Count),

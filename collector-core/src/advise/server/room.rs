@@ -34,8 +34,15 @@ pub(super) fn short(served: &Served<'_>) -> Option<(String, Vec<Evidence>)> {
     let mut said = Vec::new();
     let mut evidence = Vec::new();
     if day.full_seconds >= SHORT_SECONDS && day.full_seconds >= SHORT * day.seconds {
-        said.push(format!("its KV cache was 90 % full or more for {} while requests waited", seconds(day.full_seconds)));
-        evidence.push(Evidence::measured("time in which its KV cache was full and requests waited", day.full_seconds, Unit::Seconds));
+        said.push(format!(
+            "its KV cache was 90 % full or more for {} while requests waited",
+            seconds(day.full_seconds)
+        ));
+        evidence.push(Evidence::measured(
+            "time in which its KV cache was full and requests waited",
+            day.full_seconds,
+            Unit::Seconds,
+        ));
     }
     let hours = (day.seconds / 3600.0).max(1.0);
     let preempted = day.grown(Preemptions).filter(|count| *count as f64 >= PREEMPTED * hours);
@@ -47,7 +54,11 @@ pub(super) fn short(served: &Served<'_>) -> Option<(String, Vec<Evidence>)> {
     let retracted = day.grown(RetractedTokens).filter(|count| *count as f64 >= 100.0 * PREEMPTED * hours);
     if let Some(count) = retracted {
         said.push(format!("{count} tokens were sent back to the queue"));
-        evidence.push(Evidence::measured("tokens of requests that were sent back to the queue", count as f64, Unit::Count));
+        evidence.push(Evidence::measured(
+            "tokens of requests that were sent back to the queue",
+            count as f64,
+            Unit::Count,
+        ));
     }
     evidence.extend(day.kv.most().map(|most| Evidence::measured("KV cache in use, at most", most, Unit::Ratio)));
     (!said.is_empty()).then(|| (said.join(", and "), evidence))
@@ -72,7 +83,8 @@ pub(super) fn spare(served: &Served<'_>) -> Option<Spare> {
     let all = gpus.iter().map(of).collect::<Option<Vec<_>>>()?;
     let (bytes, total) = all.into_iter().min_by(|one, two| one.0.total_cmp(&two.0))?;
     let own = served.workload.map(|workload| &workload.name);
-    let shared = gpus.iter().any(|gpu| gpu.holders(&view.workloads).values().any(|(holder, _)| Some(&holder.name) != own));
+    let shared =
+        gpus.iter().any(|gpu| gpu.holders(&view.workloads).values().any(|(holder, _)| Some(&holder.name) != own));
     Some(Spare { bytes: bytes.max(0.0), total, shared })
 }
 
@@ -93,31 +105,51 @@ pub(super) const KV_CACHE_RAISE: Rule = Rule {
             if spare.bytes < WORTH * spare.total {
                 continue;
             }
-            evidence.push(Evidence::measured("memory that its GPU has left, without what should stay free", spare.bytes, Unit::Bytes));
+            evidence.push(Evidence::measured(
+                "memory that its GPU has left, without what should stay free",
+                spare.bytes,
+                Unit::Bytes,
+            ));
             let share = served.get(GpuShare).map(|share| share / WHOLE as f64);
             let (title, actions) = match served.kind {
                 Kind::LlamaCpp => smaller(&served),
                 _ => {
                     let Some(share) = share else {
-                        served.lacks("kv_cache_raise", judged, "which share of the GPU's memory it may take: its command line does not say");
+                        served.lacks(
+                            "kv_cache_raise",
+                            judged,
+                            "which share of the GPU's memory it may take: its command line does not say",
+                        );
                         continue;
                     };
                     let to = ((share + spare.bytes / spare.total).min(HIGHEST) * 100.0 + 1e-6).floor() / 100.0;
                     if to <= share {
                         continue;
                     }
-                    evidence.push(Evidence::configured("share of the GPU's memory that it may take", share, Unit::Ratio));
+                    evidence.push(Evidence::configured(
+                        "share of the GPU's memory that it may take",
+                        share,
+                        Unit::Ratio,
+                    ));
                     let text = fixed(to, 2);
                     let flags = Flags {
                         vllm: vec![("--gpu-memory-utilization", text.clone())],
                         sglang: vec![("--mem-fraction-static", text.clone())],
                         ..Flags::default()
                     };
-                    let title = format!("Give the KV cache of {} more of its GPU: {text} of its memory (now {})", served.name(), fixed(share, 2));
+                    let title = format!(
+                        "Give the KV cache of {} more of its GPU: {text} of its memory (now {})",
+                        served.name(),
+                        fixed(share, 2)
+                    );
                     (title, configure(&served, &flags))
                 }
             };
-            let why = format!("In {} {short}, and {} of its GPU's memory are free for it.", seconds(served.day.seconds), bytes(spare.bytes as u64));
+            let why = format!(
+                "In {} {short}, and {} of its GPU's memory are free for it.",
+                seconds(served.day.seconds),
+                bytes(spare.bytes as u64)
+            );
             // Who shares the GPU may need what is free.
             let most = if spare.shared { Confidence::Low } else { Confidence::High };
             let (confidence, mut because) = served.sure(most);
@@ -139,7 +171,10 @@ fn smaller(served: &Served<'_>) -> (String, Vec<crate::action::Action>) {
         ..Flags::default()
     };
     let tokens = served.get(KvTokens).map_or(String::new(), |tokens| format!(" (now {} tokens)", fixed(tokens, 0)));
-    let title = format!("Raise the context of {}{tokens}, with its KV cache in 8 bits, which takes half as much", served.name());
+    let title = format!(
+        "Raise the context of {}{tokens}, with its KV cache in 8 bits, which takes half as much",
+        served.name()
+    );
     (title, configure(served, &flags))
 }
 
@@ -162,7 +197,11 @@ pub(super) const KV_CACHE_LOWER: Rule = Rule {
             let worked = day.running.most() >= Some(1.0);
             let Some(most) = day.kv.most().filter(|most| *most <= LOW && worked) else { continue };
             if day.kv.seconds < super::MUCH {
-                served.lacks("kv_cache_lower", judged, &format!("a day of its numbers: there are {} hours", fixed(day.kv.seconds / 3600.0, 0)));
+                served.lacks(
+                    "kv_cache_lower",
+                    judged,
+                    &format!("a day of its numbers: there are {} hours", fixed(day.kv.seconds / 3600.0, 0)),
+                );
                 continue;
             }
             let Some(spare) = spare(&served) else { continue };
@@ -179,14 +218,21 @@ pub(super) const KV_CACHE_LOWER: Rule = Rule {
             let keep = (SPARE * most).min(1.0);
             let freed = size * (1.0 - keep);
             let share = served.get(GpuShare).map(|share| share / WHOLE as f64);
-            let to = share.map(|share| ((share - freed / gpus / spare.total) * 100.0 - 1e-6).ceil() / 100.0).filter(|to| Some(*to) < share && *to > 0.0);
+            let to = share
+                .map(|share| ((share - freed / gpus / spare.total) * 100.0 - 1e-6).ceil() / 100.0)
+                .filter(|to| Some(*to) < share && *to > 0.0);
             let text = to.map(|to| fixed(to, 2));
             let flags = text.clone().map_or_else(Flags::default, |text| Flags {
                 vllm: vec![("--gpu-memory-utilization", text.clone())],
                 sglang: vec![("--mem-fraction-static", text)],
                 ..Flags::default()
             });
-            let title = format!("Lower the KV cache of {} by {}{}", served.name(), bytes(freed as u64), text.map_or(String::new(), |text| format!(": {text} of its GPU's memory")));
+            let title = format!(
+                "Lower the KV cache of {} by {}{}",
+                served.name(),
+                bytes(freed as u64),
+                text.map_or(String::new(), |text| format!(": {text} of its GPU's memory"))
+            );
             let why = format!(
                 "It never used more than {} of {} in {}, and {}.",
                 percent(most),
@@ -198,7 +244,11 @@ pub(super) const KV_CACHE_LOWER: Rule = Rule {
                 Evidence::measured("KV cache in use, at most", most, Unit::Ratio),
                 Evidence::measured("KV cache", size, Unit::Bytes),
             ];
-            evidence.extend(share.map(|share| Evidence::configured("share of the GPU's memory that it may take", share, Unit::Ratio)));
+            evidence.extend(
+                share.map(|share| {
+                    Evidence::configured("share of the GPU's memory that it may take", share, Unit::Ratio)
+                }),
+            );
             let saves = Saves {
                 over_seconds: served.over(),
                 bytes: Some(freed),

@@ -39,7 +39,8 @@ fn a_prompt_cache_that_may_outgrow_what_is_left() {
 
 #[test]
 fn a_prompt_cache_in_which_nothing_is_found() {
-    let with = |hits: u64, hours| llama(2 * GIB, 64 * GIB).grow(&[(PrefixLookups, 1000), (PrefixHits, hits)]).hours(hours);
+    let with =
+        |hits: u64, hours| llama(2 * GIB, 64 * GIB).grow(&[(PrefixLookups, 1000), (PrefixHits, hits)]).hours(hours);
     let advice = with(10, 22.0).advice("prompt_cache_lower").unwrap();
     assert_eq!(typed(&advice), ("--cache-ram 0".to_owned(), Confidence::Medium));
     assert_eq!(with(30, 22.0).advice("prompt_cache_lower"), None, "3 % are found");
@@ -48,7 +49,10 @@ fn a_prompt_cache_in_which_nothing_is_found() {
 
 fn offload(size: u64, stored: u64, loaded: u64) -> World {
     let mib = 1 << 20;
-    World::new(Kind::Vllm).card(2 * GIB, 60).set(&[(OffloadBytes, size)]).grow(&[(OffloadStored, stored * mib), (OffloadLoaded, loaded * mib)])
+    World::new(Kind::Vllm)
+        .card(2 * GIB, 60)
+        .set(&[(OffloadBytes, size)])
+        .grow(&[(OffloadStored, stored * mib), (OffloadLoaded, loaded * mib)])
 }
 
 #[test]
@@ -65,8 +69,15 @@ fn kv_cache_in_host_memory_that_nobody_asks_for() {
 fn kv_cache_in_host_memory_on_a_full_host_and_on_one_with_room() {
     let full = |size: u64, used: f64| {
         let mut world = offload(size, 100, 50);
-        world.past.host.days =
-            (0..3).map(|day| Day { time: day, seconds: 86_400, memory: Some([0.0, used, 100.0]), limit: Some(100.0), ..Day::default() }).collect();
+        world.past.host.days = (0..3)
+            .map(|day| Day {
+                time: day,
+                seconds: 86_400,
+                memory: Some([0.0, used, 100.0]),
+                limit: Some(100.0),
+                ..Day::default()
+            })
+            .collect();
         world.set(&[(KvUsed, 950_000), (RequestsWaiting, 3)]).hours(21.0)
     };
     let advice = full(16 * GIB, 90.0).advice("kv_offload_lower").unwrap();

@@ -60,5 +60,11 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
         ..Saves::default()
     });
     let actions = vec![huge_pages_defrag(Some("always".to_owned()), "defer+madvise")];
-    judged.advice.push(Advice { evidence, saves, confidence, because, ..draft(DEFRAG.name, Object::Host, actions, title, why) });
+    judged.advice.push(Advice {
+        evidence,
+        saves,
+        confidence,
+        because,
+        ..draft(DEFRAG.name, Object::Host, actions, title, why)
+    });
 }

@@ -65,8 +65,15 @@ fn advice(given: &Given<'_>, host: Shortage, swappable: f64) -> Advice {
         bytes(swappable as u64)
     );
     let (confidence, because) = match kubelet {
-        true => (Confidence::Low, "A kubelet runs here, which does not start with swap unless it is told so (failSwapOn: false, memorySwap).".to_owned()),
-        false => (Confidence::Medium, "How much of it is seldom used is not known: swap that is in use all the time only slows down.".to_owned()),
+        true => (
+            Confidence::Low,
+            "A kubelet runs here, which does not start with swap unless it is told so (failSwapOn: false, memorySwap)."
+                .to_owned(),
+        ),
+        false => (
+            Confidence::Medium,
+            "How much of it is seldom used is not known: swap that is in use all the time only slows down.".to_owned(),
+        ),
     };
     let saves = Saves {
         over_seconds: host.seconds,
@@ -77,5 +84,11 @@ fn advice(given: &Given<'_>, host: Shortage, swappable: f64) -> Advice {
     };
     let title = format!("Add swap: zram of {}, or a swap file of {}.", bytes(compressed), bytes(file));
     let actions = vec![zram(compressed), swap_file(file)];
-    Advice { evidence, saves: Some(saves), confidence, because, ..draft(MISSING.name, Object::Host, actions, title, why) }
+    Advice {
+        evidence,
+        saves: Some(saves),
+        confidence,
+        because,
+        ..draft(MISSING.name, Object::Host, actions, title, why)
+    }
 }

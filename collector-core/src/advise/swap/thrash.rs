@@ -46,7 +46,9 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
     // It may wait at a limit of its own, on a host that has memory left.
     let own = most.filter(|(_, workload)| {
         let limit = workload.statistics.get(Of::MemoryLimit);
-        let near = |limit: u64| workload.statistics.get(Of::MemoryCurrent).is_some_and(|held| held as f64 >= 0.9 * limit as f64);
+        let near = |limit: u64| {
+            workload.statistics.get(Of::MemoryCurrent).is_some_and(|held| held as f64 >= 0.9 * limit as f64)
+        };
         limit.is_some_and(near) && view.host.memory().is_some_and(|memory| !memory.is_short())
     });
     let (title, what) = match (own, largest) {
@@ -55,8 +57,15 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
             format!("a higher memory limit for {}, by what it has in swap", workload.name),
         ),
         (None, Some((amount, workload))) => (
-            format!("Move or stop a workload: what runs does not fit into memory; {} holds most, {}.", workload.name, bytes(amount)),
-            format!("move or stop a workload, of which {} holds most; more swap does not help, because what is in it is in use", workload.name),
+            format!(
+                "Move or stop a workload: what runs does not fit into memory; {} holds most, {}.",
+                workload.name,
+                bytes(amount)
+            ),
+            format!(
+                "move or stop a workload, of which {} holds most; more swap does not help, because what is in it is in use",
+                workload.name
+            ),
         ),
         (None, None) => (
             "Move or stop a workload: what runs does not fit into memory.".to_owned(),
@@ -77,5 +86,11 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
         ..Saves::default()
     });
     let actions = vec![by_hand(Object::Host, what, Risk::High)];
-    judged.advice.push(Advice { evidence, saves, confidence, because, ..draft(THRASHING.name, Object::Host, actions, title, why) });
+    judged.advice.push(Advice {
+        evidence,
+        saves,
+        confidence,
+        because,
+        ..draft(THRASHING.name, Object::Host, actions, title, why)
+    });
 }

@@ -59,7 +59,9 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
         Evidence::computed("what kswapd frees ahead with it, at least", ahead(now), Unit::Bytes),
     ];
     let stalls = view.host.statistics.get(Statistic::AllocationStalls);
-    evidence.extend(stalls.map(|stalls| Evidence::measured("allocations that had to reclaim, since the host started", stalls as f64, Unit::Count)));
+    evidence.extend(stalls.map(|stalls| {
+        Evidence::measured("allocations that had to reclaim, since the host started", stalls as f64, Unit::Count)
+    }));
     let title = format!("Set vm.watermark_scale_factor from {now} to {to}.");
     let why = format!(
         "Tasks spent {} an hour freeing memory themselves, although {} can be had: kswapd starts only when {} are left above the minimum; with {to} it would be {}.",
@@ -77,5 +79,11 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
         ..Saves::default()
     });
     let actions = vec![sysctl("vm.watermark_scale_factor", Some(now.to_string()), to.to_string())];
-    judged.advice.push(Advice { evidence, saves, confidence, because, ..draft(WATERMARK.name, Object::Host, actions, title, why) });
+    judged.advice.push(Advice {
+        evidence,
+        saves,
+        confidence,
+        because,
+        ..draft(WATERMARK.name, Object::Host, actions, title, why)
+    });
 }

@@ -30,24 +30,37 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
         return;
     }
     let used = get(Statistic::ZramUsed).unwrap_or(0.0);
-    let ratio = get(Statistic::ZramOriginal).zip(get(Statistic::ZramCompressed)).filter(|(_, compressed)| *compressed > 0.0);
+    let ratio =
+        get(Statistic::ZramOriginal).zip(get(Statistic::ZramCompressed)).filter(|(_, compressed)| *compressed > 0.0);
     let to = zram_size(total);
     let mut evidence = vec![
         Evidence::configured("memory that zram may use", most, Unit::Bytes),
         Evidence::measured("memory that it uses", used, Unit::Bytes),
         Evidence::measured("memory of the host", total, Unit::Bytes),
     ];
-    evidence.extend(ratio.map(|(original, compressed)| Evidence::computed("how many times smaller its data gets", original / compressed, Unit::Ratio)));
+    evidence.extend(ratio.map(|(original, compressed)| {
+        Evidence::computed("how many times smaller its data gets", original / compressed, Unit::Ratio)
+    }));
     let (confidence, because) = match () {
-        () if used >= TAKES * total => (Confidence::High, format!("It takes {} of the memory already.", percent(used / total))),
-        () if most >= MOST * total => (Confidence::Medium, "It does not take much yet; what does not compress would fill the memory.".to_owned()),
+        () if used >= TAKES * total => {
+            (Confidence::High, format!("It takes {} of the memory already.", percent(used / total)))
+        }
+        () if most >= MOST * total => {
+            (Confidence::Medium, "It does not take much yet; what does not compress would fill the memory.".to_owned())
+        }
         () => (Confidence::Low, "It is little more than half, and does not take much yet.".to_owned()),
     };
-    let title = format!("Make zram smaller: {} instead of {}, or limit its memory (mem_limit).", bytes(to), bytes(most as u64));
+    let title =
+        format!("Make zram smaller: {} instead of {}, or limit its memory (mem_limit).", bytes(to), bytes(most as u64));
     let why = format!(
         "zram may take {} of {} of memory. When it is that full, there is nothing left to compress into, and the host swaps without end.",
         bytes(most as u64),
         bytes(total as u64)
     );
-    judged.advice.push(Advice { evidence, confidence, because, ..draft(TOO_LARGE.name, Object::Host, vec![zram(to)], title, why) });
+    judged.advice.push(Advice {
+        evidence,
+        confidence,
+        because,
+        ..draft(TOO_LARGE.name, Object::Host, vec![zram(to)], title, why)
+    });
 }

@@ -179,9 +179,12 @@ fn gather(view: &View, incident: &mut Incident) {
     let name = incident.labels.get("workload").cloned().unwrap_or_default();
     let server = Some((&*slowdown.server, &*slowdown.model));
     let subject = slow::Subject { workload: &name, server, since: slowdown.since.min(until) };
-    let found = slow::evidence(view, subject, until);
+    let mut found = slow::evidence(view, subject, until);
     let window = view.history.window(until);
     let evidence = &mut incident.evidence;
+    if let Some(before) = evidence.slow.take() {
+        found.keep(before);
+    }
     evidence.slow = Some(found);
     evidence.host = evidence::host(view);
     evidence.history.ago = evidence::ago(&window, incident.time);

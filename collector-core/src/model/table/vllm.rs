@@ -76,7 +76,9 @@ mod tests {
     #[test]
     fn swap_space_without_blocks_is_not_used_and_says_nothing_of_memory() {
         let told = |labels: &str| {
-            let text = format!("vllm:num_requests_running{{model_name=\"m\"}} 1\nvllm:cache_config_info{{engine=\"0\",{labels}}} 1\n");
+            let text = format!(
+                "vllm:num_requests_running{{model_name=\"m\"}} 1\nvllm:cache_config_info{{engine=\"0\",{labels}}} 1\n"
+            );
             let values = read(Kind::Vllm, text.as_bytes()).models[0].values.clone();
             [UnusedSwapBytes, OffloadBytes, GpuShare].map(|it| values.get(it))
         };

@@ -31,7 +31,11 @@ fn swap_is_missed_where_the_host_ran_out_and_something_could_go_there() {
     let judged = host(0.98, (0.0, 2), without_swap).expect(&["swap_missing:host"]);
     let missing = advice(&judged, "swap_missing:host");
     assert_eq!(missing.saves.as_ref().unwrap().kills, Some(16.0));
-    assert_eq!(missing.actions[0].after.as_deref(), Some((4 * GIB).to_string().as_str()), "not more than 4 GiB of zram");
+    assert_eq!(
+        missing.actions[0].after.as_deref(),
+        Some((4 * GIB).to_string().as_str()),
+        "not more than 4 GiB of zram"
+    );
     assert!(host(0.98, (0.0, 2), |_| ()).expect(&[]).advice.is_empty(), "there is swap");
     assert!(host(0.7, (900.0, 2), without_swap).expect(&[]).advice.is_empty(), "a limit killed, not the host");
     assert!(host(0.98, (0.0, 0), without_swap).expect(&[]).advice.is_empty(), "full, and nobody minds");

@@ -175,14 +175,21 @@ impl Host {
             workload: None,
             parent: None,
         };
-        let models = vec![Model { name: "llama".into(), values: numbers.iter().copied().collect(), ..Model::default() }];
+        let models =
+            vec![Model { name: "llama".into(), values: numbers.iter().copied().collect(), ..Model::default() }];
         let answer: Answer = serde_json::from_value(serde_json::json!({"state": "up", "took": 1})).unwrap();
         self.servers.push((server.into(), Answer { models, ..answer }));
         self
     }
 
     /// A model file that a process of a workload maps. So many bytes of it are in memory, and so many are read again each second.
-    pub fn maps(&mut self, workload: u64, (name, bytes, tier): (&str, u64, Tier), cached: u64, again: u64) -> &mut Host {
+    pub fn maps(
+        &mut self,
+        workload: u64,
+        (name, bytes, tier): (&str, u64, Tier),
+        cached: u64,
+        again: u64,
+    ) -> &mut Host {
         let file = File {
             name: name.into(),
             id: (1, 40 + self.processes.len() as u64),

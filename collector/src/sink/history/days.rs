@@ -47,12 +47,10 @@ impl Reader {
 
     /// Some workloads of the days from one moment to another that are wanted, at most so many.
     pub fn named(&self, (from, to): (u64, u64), most: usize, wants: impl Fn(&str) -> bool) -> Result<Vec<Named>> {
-        let statement =
-            "SELECT DISTINCT workload, owner FROM day WHERE day BETWEEN ? AND ? AND workload <> '' LIMIT ?";
+        let statement = "SELECT DISTINCT workload, owner FROM day WHERE day BETWEEN ? AND ? AND workload <> '' LIMIT ?";
         let mut statement = self.connection().prepare_cached(statement).context("read the history")?;
-        let mut rows = statement
-            .query(params![place(from).0 as i64, place(to).0 as i64, ROWS])
-            .context("read the history")?;
+        let mut rows =
+            statement.query(params![place(from).0 as i64, place(to).0 as i64, ROWS]).context("read the history")?;
         let mut named: BTreeMap<String, String> = BTreeMap::new();
         while named.len() < most
             && let Some(row) = rows.next().context("read the history")?
@@ -75,9 +73,8 @@ impl Reader {
         let statement = "SELECT workload, owner, body FROM day WHERE day BETWEEN ? AND ? AND workload <> ''
              ORDER BY day DESC LIMIT ?";
         let mut statement = self.connection().prepare_cached(statement).context("read the history")?;
-        let mut rows = statement
-            .query(params![place(from).0 as i64, place(to).0 as i64, ROWS])
-            .context("read the history")?;
+        let mut rows =
+            statement.query(params![place(from).0 as i64, place(to).0 as i64, ROWS]).context("read the history")?;
         let memory = tier::kept(Series::Memory).unwrap_or(0);
         let mut peaks: HashMap<String, (String, f32)> = HashMap::new();
         while let Some(row) = rows.next().context("read the history")? {

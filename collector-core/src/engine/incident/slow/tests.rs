@@ -161,6 +161,18 @@ fn what_a_server_and_its_gpu_say_is_the_cause() {
 }
 
 #[test]
+fn why_the_clocks_fell_is_still_known_when_it_is_over() {
+    let mut played = Played::new();
+    (0..400).for_each(|_| played.step(USUAL));
+    (0..96).for_each(|_| played.step(Now { first: 0.7, throttle: 0x40, clock: 600_000_000, ..USUAL }));
+    // It is cool some time before as many requests as it takes were fast again.
+    (0..6).for_each(|_| played.step(Now { first: 0.7, ..USUAL }));
+    (0..96).for_each(|_| played.step(USUAL));
+    let Some(over) = played.told.iter().find(|it| it.complete) else { panic!("{:?}", played.told) };
+    assert!(over.evidence.slow.as_ref().unwrap().clock_reasons == ["hw_thermal_slowdown"], "{over:?}");
+}
+
+#[test]
 fn an_error_of_its_gpu_is_the_cause_and_what_is_not_slow_is_no_incident() {
     let mut played = Played::new();
     (0..400).for_each(|_| played.step(USUAL));

@@ -22,10 +22,14 @@ pub(in crate::incident::cause) const REMOTE: Rule = Rule {
         if memory.is_none() && cpus.is_none() || !copies(facts) {
             return None;
         }
-        let memory = memory.map(|worse| format!("{} of its memory is in other memory nodes than its GPU", both(Fact::RemoteMemory, worse)));
+        let memory = memory.map(|worse| {
+            format!("{} of its memory is in other memory nodes than its GPU", both(Fact::RemoteMemory, worse))
+        });
         let cpus = cpus.map(|_| "its tasks may no longer run on the CPUs of its GPU's node".to_owned());
         let said: Vec<String> = memory.into_iter().chain(cpus).collect();
-        let rate = facts.now(Fact::ToGpu).map_or(String::new(), |rate| format!("; it copies {} to its GPU", shown(Fact::ToGpu, rate)));
+        let rate = facts
+            .now(Fact::ToGpu)
+            .map_or(String::new(), |rate| format!("; it copies {} to its GPU", shown(Fact::ToGpu, rate)));
         Some(Finding {
             sentence: format!("{} is far from its GPU: {}{rate}", facts.slowed(), said.join(", and ")),
             next: format!(

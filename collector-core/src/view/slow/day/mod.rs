@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::view::View;
-pub(super) use gpu::is_used;
 pub use gpu::GpuHours;
+pub(super) use gpu::is_used;
 pub use model::ModelHours;
 
 const HOUR_NS: u64 = 3_600_000_000_000;

@@ -9,7 +9,10 @@ fn a_day_is_what_was_in_the_last_24_hours() {
         day.hour(hour * HOUR_NS).add(Some(hour as f64), 3600.0);
     }
     let total = day.total(Mean::merge);
-    assert_eq!((total.seconds, total.most(), total.mean()), (24.0 * 3600.0, Some(29.0), Some((6..30).sum::<u64>() as f64 / 24.0)));
+    assert_eq!(
+        (total.seconds, total.most(), total.mean()),
+        (24.0 * 3600.0, Some(29.0), Some((6..30).sum::<u64>() as f64 / 24.0))
+    );
     // The clock is set back: what is later belongs to no hour.
     day.hour(10 * HOUR_NS).add(Some(100.0), 60.0);
     assert_eq!(day.total(Mean::merge).most(), Some(100.0));
