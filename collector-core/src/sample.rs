@@ -12,6 +12,7 @@ use crate::lease;
 use crate::level;
 use crate::past;
 use crate::pressure;
+use crate::scaling;
 use crate::signal::counted::Counted;
 use crate::signal::table::signals;
 use crate::stage::Stage;
@@ -92,6 +93,8 @@ macro_rules! readings {
             Latency(latency::Limits),
             /// What is new of the last days: from the history on disk and the journal.
             Past(Box<past::Change>),
+            /// When there should be more or fewer instances of a model, from now on.
+            Scaling(scaling::Limits),
         }
 
         impl Reading {
@@ -105,7 +108,7 @@ macro_rules! readings {
                     Reading::Start(_) | Reading::Tick | Reading::Process(_) | Reading::Source(_) => Origin::Agent,
                     Reading::Delivery(_) | Reading::Endpoint(_) | Reading::Restored(_) => Origin::Agent,
                     Reading::Request(_) | Reading::Lease(_) => Origin::Agent,
-                    Reading::Level(_) | Reading::Latency(_) | Reading::Past(_) => Origin::Agent,
+                    Reading::Level(_) | Reading::Latency(_) | Reading::Past(_) | Reading::Scaling(_) => Origin::Agent,
                     Reading::Host(_) | Reading::Disk(_) | Reading::Filesystem(_) => Origin::Host,
                     Reading::Network(_) | Reading::Pressure(_) => Origin::Host,
                     Reading::Gpu(_) => Origin::Gpu,

@@ -2,7 +2,7 @@
 //! and derived values from. Reads the files that the configuration names, and looks up users; changes nothing.
 
 use anyhow::Result;
-use collector_core::{latency, lease, level};
+use collector_core::{latency, lease, level, scaling};
 
 use crate::config::contradiction::{contradictions, host_memory};
 use crate::config::load::Effective;
@@ -17,6 +17,7 @@ pub struct Review {
     pub targets: Vec<Target>,
     pub level: level::Limits,
     pub latency: latency::Limits,
+    pub scaling: scaling::Limits,
     pub leases: lease::Limits,
     /// Which model servers are asked, and how often.
     pub models: Models,
@@ -49,6 +50,7 @@ impl Review {
             targets,
             level: config.level.limits(),
             latency: config.latency.limits(),
+            scaling: config.scaling.limits(),
             leases: config.admission.limits(config.guard.starts),
             models,
             high,

@@ -74,7 +74,6 @@ export interface Action {
 export interface ActionCommand {
   text: string;
   file?: string;
-  note?: string;
 }
 
 export interface LackingLine {

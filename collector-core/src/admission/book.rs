@@ -8,6 +8,8 @@ use crate::view::lease::{Leases, place};
 
 /// CPU time and traffic that a lease was promised count for this long, in nanoseconds: then what its owner uses is measured.
 const CPU_NS: u64 = 30_000_000_000;
+/// Who comes so long before a reservation that was made ahead begins has come for it, in nanoseconds.
+pub const EARLY_NS: u64 = 3_600_000_000_000;
 
 /// What one lease or one claim keeps from others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +17,7 @@ pub struct Claimed {
     /// The lease; none for a claim that waits.
     pub id: Option<u64>,
     pub uid: u32,
+    pub unit: Option<String>,
     /// The cgroup of its owner.
     pub cgroup: Option<String>,
     pub hard: u64,
@@ -30,6 +33,8 @@ pub struct Claimed {
     pub slot: BTreeMap<String, u64>,
     /// Nanoseconds until it ends in any case.
     pub left: Option<u64>,
+    /// Of a reservation that was made ahead: nanoseconds until it begins.
+    pub begins: Option<u64>,
 }
 
 impl Claimed {
@@ -43,6 +48,7 @@ impl Claimed {
         Claimed {
             id: None,
             uid: case.caller.uid,
+            unit: case.unit.map(str::to_owned),
             cgroup: case.caller.cgroup.clone(),
             hard: want.hard.peak,
             soft: want.soft,
@@ -53,6 +59,7 @@ impl Claimed {
             network: want.network,
             slot: want.slot.clone(),
             left: None,
+            begins: None,
         }
     }
 
@@ -64,6 +71,7 @@ impl Claimed {
         Claimed {
             id: Some(lease.id),
             uid: lease.uid,
+            unit: lease.unit.clone(),
             cgroup: place(lease).map(str::to_owned),
             hard,
             soft,
@@ -74,12 +82,45 @@ impl Claimed {
             network: if measured { 0 } else { lease.want.network },
             slot: lease.want.slot.clone(),
             left: lease.expires.map(|expires| expires.saturating_sub(now)),
+            begins: None,
         }
+    }
+
+    /// What one keeps that was made ahead: all of it, but for nobody's start.
+    fn planned(lease: &Lease, now: u64) -> Claimed {
+        let vram = lease.gpus.iter().zip(0_u32..);
+        let vram = vram.map(|(gpu, own)| (gpu.clone(), lease.want.vram.get(&own).copied().unwrap_or_default().peak));
+        Claimed {
+            hard: lease.want.hard.peak,
+            soft: lease.want.soft,
+            vram: vram.collect(),
+            starts: false,
+            cpu: lease.want.cpu,
+            network: lease.want.network,
+            begins: Some(lease.begins.unwrap_or(now).saturating_sub(now)),
+            ..Claimed::of(lease, now)
+        }
+    }
+
+    /// Whether a claim of this user and unit takes it up.
+    pub fn is_taken_up_by(&self, uid: u32, unit: Option<&str>) -> bool {
+        self.begins.is_some_and(|begins| begins <= EARLY_NS) && self.uid == uid && self.unit.as_deref() == unit
+    }
+
+    /// Whether it is in the way of a case: what was made ahead is not in the way of work that ends before, nor of that for which it was made.
+    pub(super) fn concerns(&self, case: &Case<'_>) -> bool {
+        self.begins.is_none_or(|begins| {
+            let own = self.is_taken_up_by(case.caller.uid, case.unit);
+            !own && case.lasts.is_none_or(|lasts| lasts > begins)
+        })
     }
 
     /// What all leases keep.
     pub fn all(leases: &Leases) -> Vec<Claimed> {
-        let held = leases.held.values().filter(|lease| lease.is_held());
-        held.map(|lease| Claimed::of(lease, leases.now)).collect()
+        let one = |lease: &Lease| match lease.state {
+            State::Planned => Some(Claimed::planned(lease, leases.now)),
+            _ => lease.is_held().then(|| Claimed::of(lease, leases.now)),
+        };
+        leases.held.values().filter_map(one).collect()
     }
 }

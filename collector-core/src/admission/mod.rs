@@ -1,13 +1,16 @@
 //! May this start here? A pure function over the view: what there is, less what others were promised, against what is needed. It
 //! changes nothing; who waits and who gets what is the engine's.
 
+pub mod ahead;
 mod book;
 mod gpu;
 mod host;
 mod rest;
 mod way;
 
-pub use book::Claimed;
+pub use book::{Claimed, EARLY_NS};
+
+use std::borrow::Cow;
 
 use crate::lease::verdict::INSUFFICIENT;
 use crate::lease::{Caller, Decision, Line, Priority, Verdict, Want, Way, words};
@@ -29,6 +32,8 @@ pub struct Case<'a> {
     pub caller: &'a Caller,
     /// What is started, by whose failures and starts it may have to wait.
     pub unit: Option<&'a str>,
+    /// Nanoseconds after which it ends in any case, if that is known.
+    pub lasts: Option<u64>,
     /// Whether somebody reads who holds what: finding that takes longer.
     pub told: bool,
 }
@@ -118,8 +123,17 @@ fn ends(short: u64, promised: impl Iterator<Item = (u64, Option<u64>)>) -> Optio
     })
 }
 
+/// What of it is in the way.
+fn concerning<'a>(case: &Case<'_>, claimed: &'a [Claimed]) -> Cow<'a, [Claimed]> {
+    match claimed.iter().all(|one| one.concerns(case)) {
+        true => Cow::Borrowed(claimed),
+        false => claimed.iter().filter(|one| one.concerns(case)).cloned().collect(),
+    }
+}
+
 /// Judges what is wanted beside all that is claimed.
 pub fn judge(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Judged {
+    let claimed = &*concerning(case, claimed);
     let mut found = host::memory(view, case, claimed);
     let (gpus, chosen) = gpu::memory(view, case, claimed);
     found.extend(gpus);
@@ -153,7 +167,7 @@ pub fn judge(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Judged {
 
 /// How much host memory that cannot be reclaimed is short below each limit that holds, by its cgroup; of the whole host by none.
 pub fn host_short(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Vec<(Option<String>, u64)> {
-    host::short(view, case, claimed)
+    host::short(view, case, &concerning(case, claimed))
 }
 
 /// The same of a need, as it was asked about.

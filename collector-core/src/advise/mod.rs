@@ -11,11 +11,13 @@ mod gpu;
 mod limit;
 mod need;
 mod neighbour;
+mod scale;
 mod server;
 mod shortage;
 #[cfg(test)]
 mod stage;
 mod swap;
+mod usage;
 mod watch;
 #[cfg(test)]
 mod world;
@@ -46,6 +48,8 @@ pub const ADVICE: &[&[Rule]] = &[
     disk::RULES,
     neighbour::RULES,
     watch::RULES,
+    usage::RULES,
+    scale::RULES,
 ];
 
 /// What is known.

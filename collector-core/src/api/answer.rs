@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::alerts::Alerts;
 use super::circuits::Circuits;
 use super::coverage::Coverage;
+use super::forecast::Question;
 use super::gpus::Gpus;
 use super::incidents::{Explained, Incidents, page};
 use super::level::HostLevel;
@@ -39,6 +40,8 @@ impl Read {
             Read::Incident(id) => json(&Explained::of(view, id)?),
             Read::Explain(id) => Ok(page(&Explained::of(view, id)?.incident, WIDTH, false).into_bytes()),
             Read::History(query) => json(&History::of(view, query)?),
+            // What rests on the history alone is read elsewhere.
+            Read::Forecast(query) => Err(Question::of(view, query).unread("it is not kept here")),
             Read::Suggestions => json(&Suggestions::of(view)),
             Read::Reservations(viewer) => json(&Reservations::of(view, *viewer)),
             Read::Circuits => json(&Circuits::of(view)),

@@ -6,6 +6,7 @@ pub mod change;
 pub mod circuits;
 pub mod coverage;
 mod document;
+pub mod forecast;
 pub mod gpus;
 pub mod history;
 pub mod incidents;

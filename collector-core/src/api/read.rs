@@ -3,6 +3,7 @@
 use super::alerts::Alerts;
 use super::circuits::Circuits;
 use super::coverage::Coverage;
+use super::forecast;
 use super::gpus::Gpus;
 use super::incidents::{Explained, Incidents};
 use super::level::HostLevel;
@@ -17,6 +18,7 @@ use super::suggestions::Suggestions;
 use super::window::{self, History, Query};
 use super::workloads::{Detail, Summary};
 use crate::alert::Severity;
+use crate::forecast::Forecast;
 use crate::identity::LONGEST;
 use crate::series::Series;
 
@@ -40,6 +42,7 @@ pub enum Read {
     Incident(Box<str>),
     Explain(Box<str>),
     History(Query),
+    Forecast(forecast::Query),
     Suggestions,
     Reservations(Viewer),
     Circuits,
@@ -168,6 +171,16 @@ pub const ROUTES: &[Route] = &[
         },
     },
     Route {
+        path: "forecast",
+        alias: None,
+        help: "What memory, GPUs, disks and CPUs of the host will be used in the hours to come, or what a workload will use, from its own last \
+            weeks: an interval that holds four times in five, when a limit is reached, and who cleans up before that. And whether the host \
+            would carry one more of a workload.",
+        parameters: forecast::PARAMETERS,
+        answer: Answer::Type(schema::<Forecast>),
+        read: |given| Read::Forecast(forecast::Query::of(given)),
+    },
+    Route {
         path: "suggestions",
         alias: Some("monitoring/optimization-suggestions"),
         help: "What to do about each alert that fires, and what to change on this host: each advice with its evidence, what it would have \
@@ -291,6 +304,7 @@ impl Read {
                 | Read::Incident(_)
                 | Read::Explain(_)
                 | Read::History(_)
+                | Read::Forecast(_)
                 | Read::Reservations(Viewer::User(_))
         )
     }

@@ -5,6 +5,7 @@
 pub mod advice;
 mod axis;
 pub mod block;
+mod capacity;
 pub mod card;
 mod compare;
 mod draw;
@@ -55,6 +56,8 @@ pub struct Digest {
     pub events_from: Option<u64>,
     pub host: Figures,
     pub starts: Starts,
+    /// How much was free in each hour of the week.
+    pub headroom: Vec<capacity::Hour>,
     pub gpus: Vec<card::Figures>,
     /// Those with the highest peaks first.
     pub workloads: Vec<Figures>,
@@ -145,6 +148,7 @@ impl Digest {
             events_from: material.events_from,
             host: Figures::of(&material.host),
             starts: Starts::of(&material.counts),
+            headroom: capacity::hours(material),
             gpus: card::figures(&material.cards, &material.counts),
             workloads,
             kills: events.iter().map(|event| event.killed).sum(),

@@ -6,7 +6,7 @@ use super::draw::{Setting, chart, curve, memory_chart, period, share};
 use super::gap::Record;
 use super::words::{UNKNOWN, bytes, cpus, duration, plain, plural, shown};
 use super::zone::Zone;
-use super::{Count, Digest, advice, gpu, start, summary, workload};
+use super::{Count, Digest, advice, capacity, gpu, start, summary, workload};
 use crate::amount::percent;
 
 /// At most this many are listed.
@@ -29,6 +29,7 @@ pub fn page(digest: &Digest, setting: &Setting) -> Vec<Block> {
     changes(&mut blocks, digest, zone);
     host(&mut blocks, digest, zone);
     gpu::gpus(&mut blocks, digest, zone);
+    capacity::capacity(&mut blocks, &digest.headroom, digest.to, zone);
     start::starts(&mut blocks, &digest.starts);
     workload::workloads(&mut blocks, digest, setting);
     incidents(&mut blocks, digest, zone);

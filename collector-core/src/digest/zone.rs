@@ -53,6 +53,12 @@ impl Zone {
         names.join(", ")
     }
 
+    /// By how many hours local time is ahead of UTC at a moment, if it is by whole ones.
+    pub fn hours_ahead(&self, time: u64) -> Option<i64> {
+        let (ahead, _) = self.at(time);
+        (ahead % 3600 == 0).then_some(ahead / 3600)
+    }
+
     /// Seconds of local time since the Unix epoch.
     fn local(&self, time: u64) -> i64 {
         (time / SECOND) as i64 + self.at(time).0

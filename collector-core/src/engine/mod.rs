@@ -21,6 +21,7 @@ mod oom;
 mod past;
 mod pressure;
 mod reclaim;
+mod scaling;
 mod start;
 mod starved;
 #[cfg(test)]
@@ -179,6 +180,7 @@ macro_rules! fold {
                         let leases = lease::tick(view, time);
                         start::count(view, None, &leases);
                         outcomes.extend(leases);
+                        scaling::tick(view, time);
                         view.starts.tick(time, view.level.host.level, view.leases.held.values());
                         outcomes.extend(advice::tick(advice, view, time));
                     }
@@ -241,6 +243,7 @@ macro_rules! fold {
                         start::count(view, None, &outcomes);
                     }
                     Reading::Level(limits) => view.level.limit(limits),
+                    Reading::Scaling(limits) => view.scaling.limits = limits.clone(),
                     Reading::Latency(limits) => latency.limit(limits, &mut view.models),
                     Reading::Past(change) => {
                         advice.restore(&change.standing, time);

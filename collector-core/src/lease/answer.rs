@@ -87,6 +87,9 @@ pub struct Reservation {
     /// Seconds until it ends in any case; absent if it ends with its owner alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_in_seconds: Option<u64>,
+    /// Of one that was made ahead: seconds until it begins; 0 once it has, and nobody has taken it up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begins_in_seconds: Option<u64>,
     /// Seconds since it grew, or somebody said that it is used.
     pub idle_seconds: u64,
     /// Processes that still hold memory of a GPU although the owner is gone.

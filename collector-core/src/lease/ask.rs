@@ -18,6 +18,8 @@ const NAME: usize = 128;
 /// The longest that somebody waits, and the longest life of a lease, in seconds.
 pub const LONGEST_WAIT: u64 = 7 * 24 * 3600;
 pub const LONGEST_LIFE: u64 = 366 * 24 * 3600;
+/// How far ahead somebody may reserve, in seconds.
+pub const LONGEST_AHEAD: u64 = 31 * 24 * 3600;
 
 /// A question: does this need fit here now? It changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -58,6 +60,10 @@ pub struct Claim {
     /// Seconds until it ends in any case; unless given, it ends with its owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
+    /// Seconds until it begins: a reservation made ahead. It has an end (`seconds`, counted from its begin), belongs to no process, and is taken
+    /// up by the first claim of the same user and unit; until then it is kept free from work that would still run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begins_in_seconds: Option<u64>,
     /// Seconds to wait until there is room. The answer comes when there is, or when the time is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_seconds: Option<u64>,
@@ -149,6 +155,17 @@ impl Claim {
         if self.seconds.is_some_and(|seconds| !(1..=LONGEST_LIFE).contains(&seconds)) {
             return Err(format!("seconds is a number from 1 to {LONGEST_LIFE}"));
         }
+        if self.begins_in_seconds.is_some() {
+            if self.begins_in_seconds.is_some_and(|seconds| seconds > LONGEST_AHEAD) {
+                return Err(format!("begins_in_seconds is {LONGEST_AHEAD} at most"));
+            }
+            if self.seconds.is_none() {
+                return Err("a reservation that begins later has an end: say seconds, too".to_owned());
+            }
+            if self.wait_seconds.is_some_and(|seconds| seconds > 0) {
+                return Err("a reservation that begins later does not wait: leave wait_seconds out".to_owned());
+            }
+        }
         if self.wait_seconds.is_some_and(|seconds| seconds > LONGEST_WAIT) {
             return Err(format!("wait_seconds is {LONGEST_WAIT} at most"));
         }
@@ -220,6 +237,9 @@ mod tests {
             (need(part) + r#","seconds":0}"#, "seconds"),
             (need(part) + r#","wait_seconds":9999999999}"#, "wait_seconds"),
             (need(part) + r#","priority":5}"#, "0 to 4"),
+            (need(part) + r#","begins_in_seconds":60}"#, "has an end"),
+            (need(part) + r#","begins_in_seconds":9999999,"seconds":60}"#, "at most"),
+            (need(part) + r#","begins_in_seconds":60,"seconds":60,"wait_seconds":1}"#, "does not wait"),
             (need(part) + r#","unit":"a\u001b[2J"}"#, "does not look like itself"),
             (need(part) + r#","unit":""}"#, "not empty"),
             (need(r#"{"what":"x","resource":"slot","name":"","amount":1,"origin":"declared"}"#) + "}", "not empty"),

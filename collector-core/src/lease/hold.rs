@@ -41,6 +41,9 @@ pub struct Lease {
     pub granted: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
+    /// Of one that was made ahead: when it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begins: Option<u64>,
     /// When it last grew, or somebody said that it is used.
     pub touched: u64,
     /// What the owner used when it was granted, without what earlier leases of the same owner had of that.
@@ -76,6 +79,8 @@ pub struct Lease {
 pub enum State {
     /// Not granted yet.
     Waiting,
+    /// Made ahead: it belongs to nobody until a claim of the same user and unit takes it up.
+    Planned,
     /// Granted, and its use still grows. Nothing else starts on its GPUs.
     Starting,
     /// Its use no longer grows, or its owner said that it started.

@@ -13,7 +13,7 @@ pub const BYTES: Metric = Metric {
     unit: Some(Unit::Bytes),
     detail: Detail::Always,
     help: "Bytes that are reserved for processes of the workload: by state `used` what they use of it by now, `unused` what is kept free for them, and \
-           `waiting` what they wait for.",
+           `waiting` what they wait for, `planned` what was reserved ahead and is not taken up yet.",
     labels: &{
         let [workload, namespace, pod, container] = WORKLOAD;
         [workload, namespace, pod, container, "resource", "state"]
@@ -22,13 +22,14 @@ pub const BYTES: Metric = Metric {
     read: |view, emit| {
         let mut sums: BTreeMap<(String, String, &str), u64> = BTreeMap::new();
         let waiting = view.leases.waiting.values().map(|waiting| &waiting.lease);
-        for lease in view.leases.held.values().filter(|lease| lease.is_held()).chain(waiting) {
+        for lease in view.leases.held.values().filter(|lease| lease.is_held() || lease.state == State::Planned).chain(waiting) {
             let shown = view.reservation(lease);
             for part in shown.resources.iter().filter(|part| !["CPU", "network", "slot"].contains(&&*part.resource)) {
                 let resource = part.resource.replace(' ', "_").to_lowercase();
                 let used = part.used.unwrap_or(0).min(part.amount);
                 let states = match lease.state {
                     State::Waiting => vec![("waiting", part.amount)],
+                    State::Planned => vec![("planned", part.amount)],
                     _ => vec![("unused", part.amount - used), ("used", used)],
                 };
                 for (state, amount) in states {

@@ -34,6 +34,7 @@ mod number;
 pub mod oom;
 pub mod process;
 pub mod row;
+mod scaling;
 pub mod sink;
 pub mod starved;
 pub mod tmpfs;
@@ -287,6 +288,9 @@ pub const METRICS: &[Metric] = &[
     model_latency::QUANTILE_SECONDS,
     model_standing::BASELINE,
     model_standing::STATE,
+    scaling::LOAD,
+    scaling::INSTANCES,
+    scaling::DESIRED,
     alert::ALERTS,
     alert::FIRED,
     coverage::BUILD_INFO,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::disk::DiskDay;
+use super::model::{MODELS, Use};
 use super::{AlertDay, Day, GpuDay, HOURS, Hour, Past, Span};
 use crate::standing::Standing;
 
@@ -39,6 +41,11 @@ pub struct Change {
     pub gpus: BTreeMap<Arc<str>, Vec<GpuDay>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub alerts: BTreeMap<Arc<str>, Vec<AlertDay>>,
+    /// The same of filesystems, and of models; none: it is gone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub disks: BTreeMap<Arc<str>, Vec<DiskDay>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<Arc<str>, Option<Use>>,
     /// Advice that there was when the agent was last stopped. No part of [`Past`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub standing: Vec<Standing>,
@@ -139,6 +146,8 @@ impl Change {
             gone: before.workloads.keys().filter(|name| !after.workloads.contains_key(*name)).cloned().collect(),
             gpus: differing(&before.gpus, &after.gpus),
             alerts: differing(&before.alerts, &after.alerts),
+            disks: differing(&before.disks, &after.disks),
+            models: used(before, after),
             ..Change::default()
         };
         let mut parts = vec![head];
@@ -174,6 +183,13 @@ fn differing<T: Clone + PartialEq>(
     changed.map(|(name, days)| (name.clone(), days.clone())).chain(gone).collect()
 }
 
+/// Models whose use changed; those that are gone have none.
+fn used(before: &Past, after: &Past) -> BTreeMap<Arc<str>, Option<Use>> {
+    let gone = before.models.keys().filter(|name| !after.models.contains_key(*name)).map(|name| (name.clone(), None));
+    let changed = after.models.iter().filter(|(name, used)| before.models.get(*name) != Some(used));
+    changed.map(|(name, used)| (name.clone(), Some(used.clone()))).chain(gone).collect()
+}
+
 impl Past {
     /// Adds a part of what is new. What is known is whole again after the last part.
     pub fn apply(&mut self, change: &Change) {
@@ -191,6 +207,15 @@ impl Past {
         }
         replace(&mut self.gpus, &change.gpus);
         replace(&mut self.alerts, &change.alerts);
+        replace(&mut self.disks, &change.disks);
+        change.models.iter().filter(|(_, used)| used.is_none()).for_each(|(name, _)| _ = self.models.remove(name));
+        for (name, used) in &change.models {
+            if let Some(used) = used.as_ref().filter(|used| used.week.len() == HOURS)
+                && (self.models.len() < MODELS || self.models.contains_key(name))
+            {
+                self.models.insert(name.clone(), used.clone());
+            }
+        }
     }
 }
 
@@ -209,6 +234,7 @@ fn replace<T: Clone>(kept: &mut BTreeMap<Arc<str>, Vec<T>>, changed: &BTreeMap<A
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::past::model::UseHour;
     use proptest::prelude::*;
 
     fn span() -> impl Strategy<Value = Span> {
@@ -226,14 +252,20 @@ mod tests {
         let gpus = proptest::collection::btree_map(name(), proptest::collection::vec(gpu, 1..3), 0..3);
         let alert = (1..9u64).prop_map(|time| AlertDay { time, ..AlertDay::default() });
         let alerts = proptest::collection::btree_map(name(), proptest::collection::vec(alert, 1..3), 0..3);
+        let disk = (1..9u64).prop_map(|time| DiskDay { time, ..DiskDay::default() });
+        let disks = proptest::collection::btree_map(name(), proptest::collection::vec(disk, 1..3), 0..3);
+        let used = (1..9u64).prop_map(|last| Use { last, week: vec![UseHour::default(); HOURS], ..Use::default() });
+        let models = proptest::collection::btree_map(name(), used, 0..3);
         let workloads = proptest::collection::btree_map(name(), span(), 0..12);
-        (1..99u64, span(), workloads, gpus, alerts, proptest::option::of(1..9u64)).prop_map(
-            |(time, host, workloads, gpus, alerts, events_from)| Past {
+        (1..99u64, span(), workloads, gpus, alerts, disks, models, proptest::option::of(1..9u64)).prop_map(
+            |(time, host, workloads, gpus, alerts, disks, models, events_from)| Past {
                 time,
                 host,
                 workloads,
                 gpus,
                 alerts,
+                models,
+                disks,
                 events_from,
             },
         )
@@ -300,6 +332,17 @@ mod tests {
         let bytes: usize = later.iter().map(|part| serde_json::to_string(part).unwrap().len()).sum();
         assert!(bytes < 1 << 19, "{bytes}");
         println!("{} workloads of 28 days: {all} bytes at first, {bytes} a quarter of an hour", before.workloads.len());
+    }
+
+    #[test]
+    fn the_use_of_all_models_fits_into_a_line() {
+        let hour = UseHour { weeks: 4, quarters: 16, requests: 123_456.0, tokens: 123_456_789.0 };
+        let used = Use { first: u64::MAX, last: u64::MAX, requests: 1e9, tokens: 1e12, week: vec![hour; HOURS] };
+        let models = (0..MODELS).map(|number| (format!("a/model/of/some/team:{number}").into(), used.clone())).collect();
+        let past = Past { time: 1, models, ..Past::default() };
+        let [part] = &Change::between(&Past::default(), &past)[..] else { panic!() };
+        let bytes = serde_json::to_string(part).unwrap().len();
+        assert!(bytes < 3 << 18, "{bytes}");
     }
 
     #[test]

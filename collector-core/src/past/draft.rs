@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::day::{DAY_NS, midnight};
+use super::disk::Disks;
 use super::event::Events;
+use super::model::Uses;
 use super::week::Week;
 use super::{Day, GpuDay, Past, Span, WORKLOADS};
-use crate::tier::{FIGURES, Known};
+use crate::tier::{FIGURES, Known, Rare};
 
 /// Of these the hours of the week are kept, besides the host's.
 pub const WEEKS: usize = 64;
@@ -29,6 +31,8 @@ pub struct Draft {
     workloads: BTreeMap<Arc<str>, Drawn>,
     gpus: BTreeMap<Arc<str>, Vec<GpuDay>>,
     pub events: Events,
+    models: Uses,
+    disks: Disks,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -88,6 +92,12 @@ impl Draft {
         }
     }
 
+    /// Adds what was counted in quarters of an hour, the oldest first.
+    pub fn counts(&mut self, counts: &[(u64, Rare, u64)]) {
+        self.models.add(counts);
+        self.disks.add(counts);
+    }
+
     pub fn knows(&self, name: &str) -> bool {
         self.workloads.contains_key(name)
     }
@@ -144,7 +154,8 @@ impl Draft {
         gpus.retain(|_, days| !days.is_empty());
         let mut alerts = events.clone().alerts();
         alerts.values_mut().for_each(|days| days.retain(|day| within(day.time)));
-        Past { time: now, host, workloads, gpus, alerts, events_from }
+        let (models, disks) = (self.models.finish(), self.disks.finish());
+        Past { time: now, host, workloads, gpus, alerts, models, disks, events_from }
     }
 }
 

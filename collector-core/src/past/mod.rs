@@ -3,8 +3,10 @@
 
 mod change;
 mod day;
+pub mod disk;
 mod draft;
 mod event;
+pub mod model;
 mod week;
 
 use std::collections::BTreeMap;
@@ -34,6 +36,10 @@ pub struct Past {
     pub gpus: BTreeMap<Arc<str>, Vec<GpuDay>>,
     /// How often each rule fired, and for how long, by day.
     pub alerts: BTreeMap<Arc<str>, Vec<AlertDay>>,
+    /// What models were used for, by their names.
+    pub models: BTreeMap<Arc<str>, model::Use>,
+    /// How full filesystems were, by where they are mounted.
+    pub disks: BTreeMap<Arc<str>, Vec<disk::DiskDay>>,
     /// Since when alerts and incidents are kept, in nanoseconds since the Unix epoch.
     pub events_from: Option<u64>,
 }

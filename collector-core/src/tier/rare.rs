@@ -1,5 +1,5 @@
-//! What the disk's tier keeps besides the numbers of workloads: a few numbers of each GPU, and how often something rare happened.
-//! Data only.
+//! What the disk's tier keeps besides the numbers of workloads: a few numbers of each GPU, how often something rare happened, what models
+//! were used for, and how full filesystems were. Data only.
 
 use std::sync::Arc;
 
@@ -85,6 +85,15 @@ pub enum Rare {
     Level(Option<u8>),
     /// The most that was reserved at one time, of one of [`PEAKS`]. Two of one quarter are one: the larger.
     Peak(&'static str),
+    /// Requests that a model worked on, and tokens that it read and made, by its name.
+    Requests(Arc<str>),
+    Tokens(Arc<str>),
+    /// Bytes of a filesystem that programs cannot have any more, and all of it, by where it is mounted. Two of one quarter are one: the
+    /// larger.
+    Disk(Arc<str>),
+    DiskSize(Arc<str>),
+    /// How many CPUs the host has. Two of one quarter are one.
+    Cpus,
 }
 
 /// What starts are refused for: a resource, what is not known, or what holds back although there is room (the level, a share, failures).
@@ -111,7 +120,12 @@ pub mod wait {
 }
 
 impl Rare {
-    /// The GPU that it is about, if it is about one, and what it is.
+    /// Whether two of one quarter are the larger of both, and not their sum.
+    pub fn is_most(&self) -> bool {
+        matches!(self, Rare::Peak(_) | Rare::Disk(_) | Rare::DiskSize(_) | Rare::Cpus)
+    }
+
+    /// The GPU, the model or the mount point that it is about, if it is about one, and what it is.
     pub fn key(&self) -> (&str, String) {
         match self {
             Rare::Start => ("", "start".to_owned()),
@@ -125,6 +139,11 @@ impl Rare {
             Rare::Level(Some(level)) => ("", format!("level {level}")),
             Rare::Level(None) => ("", "level unknown".to_owned()),
             Rare::Peak(what) => ("", format!("peak {what}")),
+            Rare::Requests(model) => (model, "requests".to_owned()),
+            Rare::Tokens(model) => (model, "tokens".to_owned()),
+            Rare::Disk(mount) => (mount, "disk used".to_owned()),
+            Rare::DiskSize(mount) => (mount, "disk size".to_owned()),
+            Rare::Cpus => ("", "cpus".to_owned()),
         }
     }
 
@@ -144,6 +163,11 @@ impl Rare {
             ("level", "unknown") => Rare::Level(None),
             ("level", level) => Rare::Level(Some(level.parse().ok().filter(|level| *level <= 4)?)),
             ("peak", what) => Rare::Peak(PEAKS.into_iter().find(|known| *known == what)?),
+            ("requests", "") => Rare::Requests(gpu()),
+            ("tokens", "") => Rare::Tokens(gpu()),
+            ("disk", "used") => Rare::Disk(gpu()),
+            ("disk", "size") => Rare::DiskSize(gpu()),
+            ("cpus", "") => Rare::Cpus,
             _ => return None,
         })
     }
@@ -160,7 +184,8 @@ mod tests {
             [Rare::Xid(gpu(), 79), Rare::EccCorrected(gpu()), Rare::EccUncorrected(gpu()), Rare::PcieReplay(gpu())];
         let starts =
             [Rare::Start, Rare::Granted(0), Rare::Granted(wait::LAST), Rare::Level(None), Rare::Level(Some(4))];
-        let starts = starts.into_iter().chain(REFUSED.map(Rare::Refused)).chain(PEAKS.map(Rare::Peak));
+        let named = [Rare::Requests(gpu()), Rare::Tokens(gpu()), Rare::Disk(gpu()), Rare::DiskSize(gpu()), Rare::Cpus];
+        let starts = starts.into_iter().chain(REFUSED.map(Rare::Refused)).chain(PEAKS.map(Rare::Peak)).chain(named);
         for rare in Stage::ALL.map(Rare::Lost).into_iter().chain(gpus).chain(starts) {
             let (gpu, what) = rare.key();
             assert_eq!(Rare::parse(gpu, &what), Some(rare.clone()), "{what}");

@@ -17,6 +17,7 @@ pub mod model;
 pub mod model_file;
 pub mod number;
 pub mod reservation;
+pub mod scaling;
 pub mod slow;
 pub mod start;
 pub mod starved;
@@ -44,6 +45,7 @@ use level::Levels;
 use model::Models;
 use model_file::ModelFiles;
 use number::{Known, Number};
+use scaling::Scaling;
 use slow::Slows;
 use start::Starts;
 use starved::Starved;
@@ -79,6 +81,8 @@ pub struct View {
     pub leases: Leases,
     /// What of starts and levels the history on disk does not have yet.
     pub starts: Starts,
+    /// How many instances of models there should be.
+    pub scaling: Scaling,
     /// The history of the host; that of each workload is in its track.
     pub history: History,
     /// Recent changes.
@@ -152,6 +156,9 @@ impl View {
             self.coverage.count();
             counts.extend(self.starts.uncounted());
             self.starts.forget();
+            counts.extend(self.models.uncounted(&self.workloads));
+            self.models.usage.forget();
+            counts.extend(self.host.room());
         }
         let time = quarter.or(self.history.quarter_begun())?;
         Some(Quarter { time, entries, cards, counts }).filter(|quarter| !quarter.is_empty())
@@ -174,6 +181,8 @@ impl View {
         let (cards, mut counts) = self.gpus.rest();
         counts.extend(self.coverage.uncounted());
         counts.extend(self.starts.uncounted());
+        counts.extend(self.models.uncounted(&self.workloads));
+        counts.extend(self.host.room());
         Some(Quarter { time, entries, cards, counts }).filter(|quarter| !quarter.is_empty())
     }
 

@@ -33,6 +33,7 @@ impl View {
             resources: parts(lease),
             age_seconds: since(lease.granted.unwrap_or(lease.asked)),
             ends_in_seconds: lease.expires.map(|expires| expires.saturating_sub(now).div_ceil(SECOND)),
+            begins_in_seconds: lease.begins.map(|begins| begins.saturating_sub(now).div_ceil(SECOND)),
             idle_seconds: since(lease.touched),
             orphans: lease.orphans.clone(),
         }
@@ -42,7 +43,7 @@ impl View {
 pub(crate) fn parts(lease: &Lease) -> Vec<Part> {
     let settled = lease.state == State::Settled;
     let (want, spent) = (&lease.want, &lease.spent);
-    let waits = lease.state == State::Waiting;
+    let waits = matches!(lease.state, State::Waiting | State::Planned);
     let part = |resource: &str, of: Option<String>, amount: u64, used: Option<u64>| Part {
         resource: resource.to_owned(),
         of,

@@ -8,6 +8,7 @@ mod alert;
 mod clock;
 mod degradation;
 mod fixture;
+mod forecast;
 mod golden;
 mod incident;
 mod kill;

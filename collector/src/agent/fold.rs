@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use collector_core::engine::Engine;
 use collector_core::latency;
+use collector_core::scaling;
 use collector_core::lease::{Answer, Asked, Body, Change, Kept, Limits, Step};
 use collector_core::level;
 use collector_core::outcome::Outcome;
@@ -181,6 +182,11 @@ impl Fold {
     /// From when on the latency of a model server is worse, from now on.
     pub fn compare(&mut self, limits: latency::Limits) {
         self.apply(Sample { time: clock::unix_ns(), reading: Reading::Latency(limits) });
+    }
+
+    /// When there should be more or fewer instances of a model, from now on.
+    pub fn scale(&mut self, limits: scaling::Limits) {
+        self.apply(Sample { time: clock::unix_ns(), reading: Reading::Scaling(limits) });
     }
 
     /// Goes on with other rules; what they no longer have resolves.

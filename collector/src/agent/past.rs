@@ -149,6 +149,7 @@ fn days_over(draft: &mut Draft, history: &history::Reader, first: u64, end: u64)
                 draft.workload(&name, &owner, &history.day(Some(&name), day)?, false);
             }
         }
+        draft.counts(&history.counts(first, end)?);
         history.cards(first, end)?.iter().for_each(|card| draft.gpu(&card.uuid, &card.quarters));
     }
     for name in draft.weekly() {
@@ -173,6 +174,7 @@ fn last_days(draft: &mut Draft, history: &history::Reader, yesterday: u64, today
             draft.workload(&name, &owner, &history.day(Some(&name), *day)?, false);
         }
     }
+    draft.counts(&history.counts(yesterday, today + DAY_NS)?);
     history.cards(yesterday, today + DAY_NS)?.iter().for_each(|card| draft.gpu(&card.uuid, &card.quarters));
     for name in draft.weekly() {
         for day in &days {

@@ -20,7 +20,7 @@ use crate::source::model::wanted::Wanted;
 /// by others than the agent; and the profile, whose settings are compared one by one.
 const LIVE: [&str; 6] = ["log.level", "profile", "need.memory", "need.reserved", "models.interval", "models.exclude"];
 /// Sections of which the same is true.
-const LIVE_SECTIONS: [&str; 4] = ["level", "latency", "admission", "guard"];
+const LIVE_SECTIONS: [&str; 5] = ["level", "latency", "scaling", "admission", "guard"];
 
 /// What was read.
 pub struct Renewed {
@@ -90,15 +90,16 @@ impl Reload {
                 if !restart.is_empty() {
                     tracing::warn!("changed, but needs a restart of the agent: {}", restart.join(", "));
                 }
-                let Review { targets, level, latency, leases, high, models, .. } = review;
+                let Review { targets, level, latency, scaling, leases, high, models, .. } = review;
                 self.models.set(models);
                 self.intake.allow(high);
                 fold.limit(level, leases);
                 fold.compare(latency);
+                fold.scale(scaling);
                 fold.replace_rules(effective.rules.clone());
                 fold.renew(targets);
                 tracing::info!(
-                    "the configuration was read again: rules, receivers, model servers, limits of [level], [latency], [admission] and \
+                    "the configuration was read again: rules, receivers, model servers, limits of [level], [latency], [scaling], [admission] and \
                      [guard], and the level of the log apply now"
                 );
             }

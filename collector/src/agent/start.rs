@@ -169,6 +169,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let mut fold = Fold::new(engine, recorder, outbox, history, publisher, kept_leases).watching(&watched);
     round.begin(&mut |sample| fold.apply(sample));
     fold.compare(config.latency.limits());
+    fold.scale(config.scaling.limits());
     fold.resume(leases, past);
     // If the journal is slow, the fold loop receives them later.
     if let Ok(past) = restored.try_recv() {

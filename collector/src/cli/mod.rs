@@ -8,6 +8,7 @@ mod direct;
 pub mod doctor;
 pub mod explain;
 mod follow;
+pub mod forecast;
 pub mod gpus;
 pub mod guard;
 mod help;
@@ -79,6 +80,7 @@ When something is wrong:
   headroom explain              why the last one happened, and the minute before it
   headroom events --follow      new events as they happen
   headroom advise               what to change, with evidence, what it would have saved, and commands
+  headroom forecast             what will be full, and when; whether one more of a workload fits
 
 Before something starts:
   headroom level                how degraded the host is, 0 to 4, and what may still start
@@ -113,6 +115,7 @@ enum Verb {
     Workloads(workloads::WorkloadsArgs),
     Gpus(gpus::GpusArgs),
     Models(models::ModelsArgs),
+    Forecast(forecast::ForecastArgs),
     Rules(rules::RulesArgs),
     Level(level::LevelArgs),
     Advise(advise::AdviseArgs),
@@ -190,6 +193,7 @@ fn verb(verb: &Verb) -> Result<u8, Failure> {
         Verb::Models(args) => models::run(args, &begin(&args.settings)?),
         Verb::Level(args) => return level::run(args, &begin(&args.settings)?).map(Exit::code),
         Verb::Advise(args) => advise::run(args, &begin(&args.settings)?),
+        Verb::Forecast(args) => return forecast::run(args, &begin(&args.settings)?),
         Verb::Rules(args) => rules::run(args, &begin(&args.settings)?.rules),
         Verb::Alerts(args) => journal::alerts(args, &begin(&args.settings)?.config),
         Verb::Incidents(args) => journal::incidents(args, &begin(&args.settings)?.config),

@@ -11,6 +11,7 @@ use super::section::{
     Config, Disk, Fault, Filesystem, Gpu, Guard, History, Journal, Kernel, Log, Metrics, ModelFile, Models, Need,
     Network, Pressure, Sinks, Transfer, Workload,
 };
+use super::scaling::Scaling;
 use super::starved::Starved;
 
 /// The shortest PSI window that the kernel allows without CAP_SYS_RESOURCE.
@@ -119,6 +120,7 @@ impl Default for Config {
             transfer: Transfer { enabled: false, scan: Duration::from_secs(2) },
             models: Models { enabled: true, interval: Duration::from_secs(5), exclude: Vec::new() },
             latency: Latency::default(),
+            scaling: Scaling::default(),
             level: Levels {
                 memory_limit: 0.9,
                 cpu_limit: 1.0,

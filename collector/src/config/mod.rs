@@ -20,6 +20,7 @@ pub mod model_server;
 pub mod model_store;
 pub mod pool;
 pub mod profile;
+mod scaling;
 pub mod secret;
 mod section;
 pub mod setting;

@@ -17,6 +17,7 @@ use super::model_server::ModelServer;
 use super::model_store::ModelStore;
 use super::pool::Pool;
 use super::sink::{FileSink, Sink};
+use super::scaling::Scaling;
 use super::starved::Starved;
 use crate::exposition::Cap;
 
@@ -75,6 +76,8 @@ pub struct Config {
     pub models: Models,
     /// `[latency]`
     pub latency: Latency,
+    /// `[scaling]`
+    pub scaling: Scaling,
     /// `[level]`
     pub level: Levels,
     /// `[admission]`

@@ -313,6 +313,7 @@ mod tests {
             asked: 1,
             granted: Some(2),
             expires: None,
+            begins: None,
             touched: 2,
             base: Spent::default(),
             spent: Spent::default(),

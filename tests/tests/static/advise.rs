@@ -20,12 +20,8 @@ const SECOND: u64 = 1_000_000_000;
 
 fn line(name: &str, confidence: Confidence, state: AdviceStatus) -> AdviceLine {
     let object = Object::Workload(name.to_owned());
-    let command = |tool, text: &str, file: Option<&str>| Command {
-        tool,
-        text: text.to_owned(),
-        file: file.map(str::to_owned),
-        note: None,
-    };
+    let command =
+        |tool, text: &str, file: Option<&str>| Command { tool, text: text.to_owned(), file: file.map(str::to_owned) };
     let action = Action {
         kind: Kind::MemoryMax,
         object: object.clone(),

@@ -1,8 +1,8 @@
 //! Claims: who may claim how much, what is granted at once, and what waits.
 
 use super::grant::{grant, short};
-use super::{evict, follow, grants, promised, rank, refused, told, too_high, work};
-use crate::admission::{self, Case};
+use super::{evict, follow, grants, plan, promised, rank, refused, told, too_high, work};
+use crate::admission::{self, Case, Claimed};
 use crate::amount;
 use crate::lease::{Body, Caller, Claim, Granted, Lease, Owner, Spent, State, Step, Use, Verdict, Want};
 use crate::outcome::Outcome;
@@ -42,8 +42,13 @@ pub(super) fn claim(
     if want.is_nothing() && claim.unit.is_none() && !need.unknown {
         return Some(refused(400, "a claim of nothing: the need has no parts"));
     }
-    if let Some(why) = too_much(view, caller, &want) {
+    if let Some(why) = too_much(view, caller, &want, claim) {
         return Some(why);
+    }
+    let life = claim.seconds.map(|seconds| seconds.saturating_mul(SECOND));
+    if let (Some(ahead), Some(life)) = (claim.begins_in_seconds, life) {
+        let lease = Lease { want, ..lease(view, number, caller, claim, owner) };
+        return Some(plan::plan(view, lease, ahead.saturating_mul(SECOND), life, outcomes));
     }
     let case = Case {
         want: &want,
@@ -51,6 +56,7 @@ pub(super) fn claim(
         gpus: &claim.gpus,
         caller,
         unit: claim.unit.as_deref(),
+        lasts: life,
         told: true,
     };
     let (claimed, ahead) = rank::ahead(view, claim.priority);
@@ -65,7 +71,6 @@ pub(super) fn claim(
     if let Some(asked) = claim.key.as_ref().and_then(|key| view.leases.places.remove(&(caller.uid, key.clone()))) {
         lease.asked = asked;
     }
-    let life = claim.seconds.map(|seconds| seconds.saturating_mul(SECOND));
     if grants(judged.verdict.verdict) {
         lease.id = view.leases.next_id();
         work::expect(&mut view.leases, lease.id, caller.uid, claim.work.as_deref());
@@ -106,6 +111,7 @@ pub(super) fn lease(view: &View, number: u64, caller: &Caller, claim: &Claim, ow
         asked: now,
         granted: None,
         expires: None,
+        begins: None,
         touched: now,
         base: Spent::default(),
         spent: Spent::default(),
@@ -138,7 +144,7 @@ fn again(view: &mut View, number: u64, caller: &Caller, key: &str) -> Option<Opt
 }
 
 /// Who has leased or asked for more than a user may.
-fn too_much(view: &View, caller: &Caller, want: &Want) -> Option<(u16, Body)> {
+fn too_much(view: &View, caller: &Caller, want: &Want, claim: &Claim) -> Option<(u16, Body)> {
     let leases = &view.leases;
     let [held, waiting] = leases.of(caller.uid);
     let limits = &leases.limits;
@@ -158,7 +164,11 @@ fn too_much(view: &View, caller: &Caller, want: &Want) -> Option<(u16, Body)> {
     }
     let total = view.host.memory()?.total;
     let most = total / 100 * limits.share;
-    let mine = promised(view).into_iter().filter(|one| one.uid == caller.uid);
+    // What it takes up does not count twice.
+    let takes_up = |one: &Claimed| {
+        claim.begins_in_seconds.is_none() && one.is_taken_up_by(caller.uid, claim.unit.as_deref())
+    };
+    let mine = promised(view).into_iter().filter(|one| one.uid == caller.uid && !takes_up(one));
     let kept = mine.fold(0_u64, |sum, one| sum.saturating_add(one.hard));
     (kept.saturating_add(want.hard.peak) > most).then(|| {
         // What would fit alone is worth asking for again.

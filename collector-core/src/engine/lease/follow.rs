@@ -174,7 +174,8 @@ fn step(view: &mut View, id: u64) -> Vec<Outcome> {
     let (now, longest) = (view.leases.now, view.leases.limits.start_ns);
     let Some(lease) = view.leases.held.get(&id) else { return Vec::new() };
     if lease.expires.is_some_and(|expires| now >= expires) {
-        return end(view, id, Step::Expired, format!("reservation {id} has ended: its time is over"));
+        let why = if lease.state == State::Planned { "nobody took it up" } else { "its time is over" };
+        return end(view, id, Step::Expired, format!("reservation {id} has ended: {why}"));
     }
     if lease.state == State::Ending {
         return ending(view, id);

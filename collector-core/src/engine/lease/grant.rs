@@ -1,6 +1,6 @@
 //! How a claim ends: it is granted, it does not fit, or it has waited for too long. Knows neither the order nor who may claim.
 
-use super::{answered, evict, granted, rank, told, work};
+use super::{answered, evict, granted, plan, rank, told, work};
 use crate::admission::{self, Case};
 use crate::breaker;
 use crate::lease::{Body, Decision, Granted, Lease, Step, Use, Verdict};
@@ -34,6 +34,7 @@ pub(super) fn grant(
     }
     let granted = Granted { id: lease.id, gpus: lease.gpus.clone(), owner: lease.owner.clone(), verdict };
     work::begin(view, &lease, false);
+    plan::take_up(view, &lease, outcomes);
     view.leases.held.insert(lease.id, lease);
     (201, Body::Granted(granted))
 }

@@ -6,6 +6,7 @@ mod evict;
 mod follow;
 mod grant;
 mod learn;
+mod plan;
 mod queue;
 mod rank;
 #[cfg(test)]
@@ -126,7 +127,7 @@ fn admit(view: &mut View, caller: &Caller, ask: &Ask) -> (u16, Body) {
     let (need, lesson) = work::taught(view, caller.uid, &ask.need, ask.work.as_deref(), &ask.gpus);
     let want = Want::of(&need);
     let case =
-        Case { want: &want, priority: ask.priority, gpus: &ask.gpus, caller, unit: ask.unit.as_deref(), told: true };
+        Case { want: &want, priority: ask.priority, gpus: &ask.gpus, caller, unit: ask.unit.as_deref(), lasts: None, told: true };
     let (claimed, ahead) = rank::ahead(view, ask.priority);
     let mut judged = admission::judge_need(view, &need, &case, &claimed);
     judged.verdict.learned = lesson;
@@ -226,6 +227,9 @@ fn transfer(
     let Some(mut moved) = view.leases.held.get(&id).cloned() else {
         return refused(404, format!("there is no reservation {id}"));
     };
+    if moved.state == State::Planned {
+        return refused(409, format!("reservation {id} was made ahead: a claim of the same user and unit takes it up"));
+    }
     // What a younger process uses came after the grant: all of it counts.
     let young = moved.granted.is_some_and(|granted| age < view.leases.now.saturating_sub(granted));
     let vram = card::vram(view, &moved, owner, &used.pids);

@@ -12,7 +12,8 @@ use crate::view::level::Standing;
 pub(super) fn case(waiting: &Waiting) -> Case<'_> {
     let Waiting { lease, caller, .. } = waiting;
     let unit = lease.unit.as_deref();
-    Case { want: &lease.want, priority: lease.priority, gpus: &lease.gpus, caller, unit, told: false }
+    let lasts = waiting.life;
+    Case { want: &lease.want, priority: lease.priority, gpus: &lease.gpus, caller, unit, lasts, told: false }
 }
 
 /// What is promised, and what those keep who wait and come before somebody new of this priority; and their number.
@@ -100,7 +101,8 @@ fn over_share(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Option<Strin
     if case.caller.privileged {
         return None;
     }
-    let mine = || claimed.iter().filter(|one| one.uid == uid);
+    // What it takes up does not count twice.
+    let mine = || claimed.iter().filter(|one| one.uid == uid && !one.is_taken_up_by(uid, case.unit));
     if mine().count() >= limits.leases {
         return Some(format!("user {uid} has as many reservations as admission.user_reservations allows"));
     }

@@ -24,6 +24,7 @@ mod memory;
 pub mod network;
 mod past;
 mod point;
+mod room;
 mod volume;
 
 /// At most this many devices are kept. More are counted as lost, stage `device`.

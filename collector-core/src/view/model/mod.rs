@@ -4,6 +4,7 @@ mod memory;
 mod minute;
 mod served;
 mod standing;
+mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ pub use memory::Held;
 pub use minute::{Minute, Span};
 pub use served::Served;
 pub use standing::{Line, Load, Standing};
+pub use usage::Usage;
 
 /// At most this many servers are kept. More are counted as lost, stage `model`.
 pub const SERVERS: usize = 256;
@@ -34,6 +36,8 @@ const KEPT_NS: u64 = 60_000_000_000;
 #[derive(Clone, Debug, Default)]
 pub struct Models {
     pub servers: BTreeMap<Arc<str>, Arc<Told>>,
+    /// What models were used for since the history on disk had it last.
+    pub(crate) usage: Usage,
 }
 
 /// A server, and what it said last.
@@ -69,7 +73,7 @@ impl Models {
         let others = self.servers.values().filter(|told| told.server.name != *name).map(|told| told.kept());
         let room = IN_ALL.saturating_sub(others.sum()).max(OF_A_SERVER);
         let told = self.servers.entry(name.clone()).or_insert_with(|| Arc::new(Told::new(&reading.server)));
-        let left_out = Arc::make_mut(told).fold(time, &reading.server, answer, room);
+        let left_out = Arc::make_mut(told).fold(time, &reading.server, answer, room, &mut self.usage);
         if left_out > 0 {
             coverage.lose(Stage::Model, left_out);
         }
@@ -120,7 +124,7 @@ impl Told {
     }
 
     /// Returns how many models there was no room for.
-    fn fold(&mut self, time: u64, server: &Arc<Server>, answer: &Answer, room: usize) -> u64 {
+    fn fold(&mut self, time: u64, server: &Arc<Server>, answer: &Answer, room: usize, usage: &mut Usage) -> u64 {
         if self.server.pid != server.pid || self.server.kind != server.kind {
             self.models.clear();
             self.before.clear();
@@ -157,7 +161,8 @@ impl Told {
                 left_out += 1;
                 continue;
             }
-            self.models.entry(model.name.clone()).or_default().fold(time, model);
+            let more = self.models.entry(model.name.clone()).or_default().fold(time, model);
+            usage.add(&self.server.name, &model.name, more);
         }
         left_out as u64
     }

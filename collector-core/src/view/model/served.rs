@@ -32,7 +32,8 @@ pub struct Served {
 }
 
 impl Served {
-    pub(super) fn fold(&mut self, time: u64, model: &Model) {
+    /// Returns the requests and tokens since it was last told.
+    pub(super) fn fold(&mut self, time: u64, model: &Model) -> [u64; 2] {
         let before = self.values.clone();
         self.values.advance(&model.values);
         self.latency = sound(&model.latency, &self.latency);
@@ -42,7 +43,8 @@ impl Served {
         if self.told == 0 || time < self.told || idle || PROGRESS.into_iter().any(moves) {
             self.moved = time;
         }
-        self.told = time;
+        let known = std::mem::replace(&mut self.told, time) > 0;
+        if known { growth(&before, &self.values) } else { [0; 2] }
     }
 
     /// For how many nanoseconds requests ran and nothing moved. Absent if the server does not tell both.
@@ -72,6 +74,16 @@ impl Served {
         let waiting = self.values.get(RequestsWaiting)?;
         self.kv_used().map(|used| if waiting > 0 { used } else { 0.0 })
     }
+}
+
+/// By how much requests and tokens grew. A server that started again counts from zero.
+fn growth(before: &Values, now: &Values) -> [u64; 2] {
+    let of = |statistic| {
+        let (before, now) = (before.get(statistic)?, now.get(statistic)?);
+        Some(now.checked_sub(before).unwrap_or(now))
+    };
+    let tokens = [PromptTokens, GeneratedTokens].into_iter().filter_map(of);
+    [of(Requests).unwrap_or(0), crate::count::sum(tokens)]
 }
 
 /// The histograms that can be true. What did not change since the last time is shared with it.

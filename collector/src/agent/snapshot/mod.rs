@@ -9,6 +9,7 @@
 //! Health and readiness are atomics and never wait.
 
 mod coverage;
+mod forecast;
 mod history;
 mod workload;
 
@@ -233,6 +234,7 @@ impl http::Snapshot for Snapshot {
             Page::Api(Read::Coverage) => coverage::render(&self.view, &self.beside.host),
             Page::Api(Read::Workload(name)) => workload::render(&self.view, name, &self.beside.members),
             Page::Api(Read::History(query)) => history::render(&self.view, query, self.beside.history.as_deref()),
+            Page::Api(Read::Forecast(query)) => forecast::render(&self.view, query, self.beside.history.as_deref()),
             Page::Api(read) => read.answer(&self.view).map_or_else(Answer::from, Answer::ok).into(),
         }
     }

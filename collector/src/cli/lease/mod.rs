@@ -3,6 +3,7 @@
 
 mod admit;
 mod alone;
+mod at;
 mod list;
 mod page;
 mod reserve;

@@ -81,13 +81,17 @@ pub fn reservations(all: &[Reservation], width: usize, colour: bool) -> String {
         Column::text("ID", all, |one| (Paint::Plain, one.id.to_string())),
         Column::text("WORKLOAD", all, |one| (Paint::Plain, one.workload.clone())),
         Column::text("STATE", all, |one| {
-            (if one.orphans.is_empty() { Paint::Plain } else { Paint::Red }, state(one).to_owned())
+            (if one.orphans.is_empty() { Paint::Plain } else { Paint::Red }, state(one))
         }),
         Column::text("PRIORITY", all, |one| (Paint::Plain, one.priority.label().to_owned())),
         Column::number("AGE", all, |one| Some(time(one.age_seconds))),
         Column::number("ENDS IN", all, |one| one.ends_in_seconds.map(time)),
         Column::text("OWNER", all, |one| {
-            (Paint::Plain, one.owner.as_ref().map_or_else(|| "another user's".to_owned(), owner))
+            (Paint::Plain, match &one.owner {
+                None => "another user's".to_owned(),
+                Some(_) if one.state == State::Planned => "nobody yet".to_owned(),
+                Some(found) => owner(found),
+            })
         }),
         Column::text("USED OF RESERVED", all, |one| {
             (Paint::Plain, one.resources.iter().map(part).collect::<Vec<_>>().join(", "))
@@ -122,14 +126,16 @@ pub fn reservations(all: &[Reservation], width: usize, colour: bool) -> String {
     text
 }
 
-fn state(one: &Reservation) -> &'static str {
-    match one.state {
+fn state(one: &Reservation) -> String {
+    let state = match one.state {
         State::Waiting => "waiting",
+        State::Planned => return format!("planned, in {}", time(one.begins_in_seconds.unwrap_or(0))),
         State::Starting => "starting",
         State::Settled => "settled",
         State::Ending if one.orphans.is_empty() => "ending",
         State::Ending => "orphaned",
-    }
+    };
+    state.to_owned()
 }
 
 fn owner(owner: &Owner) -> String {
@@ -220,6 +226,7 @@ Suggested delay for work that paces itself: 1s 250ms.
             ],
             age_seconds: 61,
             ends_in_seconds: None,
+            begins_in_seconds: None,
             idle_seconds: 1,
             orphans: vec![Orphan { pid: 9, cgroup: Some("/a".into()), gpu: "0".into(), bytes: Some(1 << 30) }],
         };

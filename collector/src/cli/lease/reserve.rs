@@ -7,6 +7,7 @@ use anyhow::{Context as _, anyhow};
 use collector_core::lease::{Claim, Mark, OwnerName};
 use collector_core::text::shown_json;
 
+use super::at::At;
 use super::{Terms, exit, gpus, page};
 use crate::cli::claim::{self, Claimed, claim};
 use crate::cli::need::{Own, Wants};
@@ -14,6 +15,7 @@ use crate::cli::settings::Settings;
 use crate::cli::terminal::{colour, room};
 use crate::cli::work::need_and_work;
 use crate::client::Client;
+use crate::clock;
 use crate::config::load::Effective;
 use crate::exit::{Exit, Failure};
 use crate::source::cgroup;
@@ -36,6 +38,8 @@ Examples:
     headroom reserve --memory 18G --vram 20G
   Wait for room, five minutes at most:
     headroom reserve --vram 20G --wait 5m
+  Every working day from a quarter to eight on, for what starts then with `headroom guard --unit chat -- …` (crontab):
+    40 7 * * 1-5  headroom reserve --at 07:45 --for 2h --unit chat --vram 20G
   In a unit of systemd:
     ExecStartPre=headroom reserve --vram 20G --wait 2m
 ")]
@@ -53,6 +57,10 @@ pub struct ReserveArgs {
     /// End it after this time in any case
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub lasts: Option<Duration>,
+    /// Make it ahead, to begin at a time of day (07:45, or 07:45Z in UTC), a moment (2026-11-20T07:45), or in so long (8h); with --for. It
+    /// belongs to no process: the first reservation or guard of the same user and --unit takes it up
+    #[arg(long, value_name = "TIME", requires = "lasts", conflicts_with_all = ["pid", "cgroup", "wait"])]
+    pub at: Option<At>,
     /// Wait this long for room
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
     pub wait: Duration,
@@ -126,6 +134,7 @@ pub fn reserve(args: &ReserveArgs, effective: &Effective) -> Result<u8, Failure>
         unit,
         gpus,
         owner: Some(owner),
+        begins_in_seconds: args.at.map(|at| at.ahead(clock::unix_ns())).transpose()?,
         seconds: args.lasts.map(|time| time.as_secs().max(1)),
         wait_seconds: None,
         evictable: args.evictable != For::Nobody,
@@ -145,7 +154,8 @@ pub fn reserve(args: &ReserveArgs, effective: &Effective) -> Result<u8, Failure>
                 [] => String::new(),
                 gpus => format!(" on GPU {}", gpus.join(", ")),
             };
-            eprintln!("reserved{gpus}: headroom release {} gives it back", granted.id);
+            let ahead = if args.at.is_some() { " ahead" } else { "" };
+            eprintln!("reserved{ahead}{gpus}: headroom release {} gives it back", granted.id);
             crate::cli::print(&format!("{}\n", granted.id))?;
             Ok(Exit::Success.code())
         }

@@ -13,6 +13,7 @@ mod network;
 mod pressure;
 mod profile;
 mod row;
+mod scaling;
 mod starved;
 mod transfer;
 
@@ -310,6 +311,11 @@ pub const SETTINGS: &[Setting] = &[
     latency::LEARN,
     latency::REQUESTS,
     latency::ACCEPT,
+    scaling::ABOVE,
+    scaling::BELOW,
+    scaling::LEAST,
+    scaling::MOST,
+    scaling::COOL_DOWN,
     level::MEMORY_LIMIT,
     level::CPU_LIMIT,
     level::FILESYSTEM_LIMIT,

@@ -34,7 +34,7 @@ pub fn put(transaction: &Transaction<'_>, quarter: &tier::Quarter) -> Result<u64
                 gpu,
                 what,
                 i64::try_from(*count).unwrap_or(i64::MAX),
-                matches!(rare, Rare::Peak(_))
+                rare.is_most()
             ])
             .context("write a count")?;
     }

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use collector_core::api::forecast::{Question, Read};
 use collector_core::api::lookup::Kept;
 use collector_core::digest::card::Card;
+use collector_core::forecast::Material;
 use collector_core::tier::{Known, Rare, Tier};
 use rusqlite::{Connection, params};
 
@@ -79,6 +81,27 @@ impl Reader {
     /// What was counted in quarters that began in a period, by when they did.
     pub fn counts(&self, from: u64, to: u64) -> Result<Vec<(u64, Rare, u64)>> {
         rare::counts(&self.connection, from, to)
+    }
+
+    /// What a forecast rests on.
+    pub fn forecast(&self, question: &Question) -> Result<Read> {
+        let (query, (from, to)) = (question.query(), question.period());
+        let work = |name: &Option<Box<str>>| -> Result<Option<Material>> {
+            let of = |name: &str| -> Result<Material> {
+                let quarters = self.quarters(Some(name), from, to)?;
+                Ok(Material { workload: Some(name.to_owned()), quarters, ..Material::default() })
+            };
+            name.as_deref().map(of).transpose()
+        };
+        let (workload, one_more) = (work(&query.workload)?, work(&query.one_more)?);
+        // Of a workload alone the host says nothing.
+        let mut host = Material::default();
+        if workload.is_none() || one_more.is_some() {
+            host.quarters = self.quarters(None, from, to)?;
+            host.cards = self.cards(from, to)?;
+            host.counts = self.counts(from, to)?;
+        }
+        Ok(Read { host, workload, one_more })
     }
 
     fn oldest(&self, name: &str) -> Result<Option<(u64, Day)>> {

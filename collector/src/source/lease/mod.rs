@@ -67,8 +67,8 @@ impl Followed {
 
     pub fn add(&self, lease: &Lease) {
         let mut state = lock(&self.state);
-        if lease.state == State::Ending {
-            // Its owner is gone already.
+        if matches!(lease.state, State::Ending | State::Planned) {
+            // Its owner is gone already, or it has none yet.
             state.leases.remove(&lease.id);
             return;
         }

@@ -5,6 +5,7 @@ mod evict;
 mod late;
 mod learn;
 mod owner;
+mod plan;
 mod restart;
 mod room;
 mod unit;

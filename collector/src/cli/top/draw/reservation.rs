@@ -71,6 +71,7 @@ fn rows(all: &[&Reservation], width: usize) -> Vec<Line> {
 fn state(one: &Reservation, place: usize) -> (Paint, String) {
     match one.state {
         State::Waiting => (Paint::Yellow, format!("waits, {place}.")),
+        State::Planned => (Paint::Plain, "planned".to_owned()),
         State::Starting => (Paint::Plain, "starts".to_owned()),
         State::Settled => (Paint::Plain, "settled".to_owned()),
         State::Ending if one.orphans.is_empty() => (Paint::Plain, "ends".to_owned()),

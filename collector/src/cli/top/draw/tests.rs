@@ -160,6 +160,7 @@ fn reserved() -> Reservations {
         .to_vec(),
         age_seconds: 300,
         ends_in_seconds: Some(3600),
+        begins_in_seconds: None,
         idle_seconds: 10,
         orphans: Vec::new(),
     };
@@ -170,6 +171,7 @@ fn reserved() -> Reservations {
         orphans: vec![orphan],
         resources: lease.resources[1..2].to_vec(),
         ends_in_seconds: None,
+        begins_in_seconds: None,
         ..lease.clone()
     };
     let wanted = Part { used: None, ..lease.resources[0].clone() };
@@ -179,6 +181,7 @@ fn reserved() -> Reservations {
         workload: "a\x1b[2Jb".to_owned(),
         unit: None,
         ends_in_seconds: None,
+        begins_in_seconds: None,
         evictable: false,
         resources: vec![wanted],
         ..lease.clone()

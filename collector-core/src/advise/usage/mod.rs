@@ -1,0 +1,317 @@
+//! Models by the hours of the week in which they are used: load one before it is used, keep one that is used all day, unload one that
+//! nobody uses. Knows what the history counted of them, and what is loaded now.
+
+use std::sync::Arc;
+
+use super::{Given, Judged, Rule};
+use crate::action::{Action, Command, Kind, Object, Risk, Tool};
+use crate::advice::{Advice, Confidence, Evidence, Lacking, Origin, Saves, Unit};
+use crate::amount;
+use crate::past::model::{Use, hour_of_week};
+use crate::past::{HOURS, Hour};
+use crate::statistic::model as server;
+use crate::statistic::model::Statistic::{GeneratedTokens, PromptTokens, Requests};
+use crate::view::View;
+use crate::view::model::Told;
+
+const WARM: &str = "model_warm_up";
+const KEEP: &str = "model_keep";
+const UNLOAD: &str = "model_unload";
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        name: WARM,
+        when: "A model that is not loaded is used from the same hour on, on most days of the week on which it is used at all.",
+        needs: "A week of history in which a model server counted requests or tokens of it.",
+        judge: warm,
+    },
+    Rule {
+        name: KEEP,
+        when: "A model of Ollama is used for hours, with breaks after which Ollama has unloaded it.",
+        needs: "A week of history in which Ollama counted requests or tokens of it.",
+        judge: keep,
+    },
+    Rule {
+        name: UNLOAD,
+        when: "A model is loaded, was not used for a day, and was seldom used in the hours of the week that come next.",
+        needs: "A week of history in which its server counted requests or tokens of it.",
+        judge: unload,
+    },
+];
+
+const HOUR_NS: u64 = 3_600_000_000_000;
+const WEEK_SECONDS: u64 = 7 * 24 * 3600;
+/// Of a week this share is known, or it is none.
+const KNOWN: f64 = 0.8;
+/// An hour of the week in which it is used so often is one of its hours; one in which it is used so seldom is none.
+const USED: f64 = 0.6;
+const UNUSED: f64 = 0.2;
+/// Hours without use before the first.
+const QUIET: usize = 2;
+/// It begins at the same hour on so many days of the week, or in so many weeks on one.
+const DAYS: usize = 3;
+const WEEKS: u16 = 3;
+/// A model that is used for so many hours in a row is kept.
+const ROW: usize = 4;
+/// Quarters of an hour of four that are used in such an hour: with fewer there are breaks of a quarter of an hour.
+const BREAKS: f64 = 3.5;
+/// A model that was not used for so long, and is not expected to be, is unloaded.
+const IDLE_NS: u64 = 24 * HOUR_NS;
+const DAY_NAMES: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+
+/// The share of the known weeks in which it was used in an hour of the week; `None` of hours of which too little is known.
+fn share(used: &Use, week: &[Hour], hour: usize) -> Option<f64> {
+    let known = week.get(hour)?.weeks;
+    let weeks = used.week.get(hour)?.weeks;
+    (known > 0).then(|| (f64::from(weeks) / f64::from(known)).min(1.0))
+}
+
+/// How many whole weeks are known.
+fn weeks(given: &Given<'_>) -> f64 {
+    given.past.host.seconds() as f64 / WEEK_SECONDS as f64
+}
+
+/// Models of the history, if there is a week of it.
+fn known<'a>(given: &'a Given<'_>, rule: &str, judged: &mut Judged) -> &'a std::collections::BTreeMap<Arc<str>, Use> {
+    static NONE: std::collections::BTreeMap<Arc<str>, Use> = std::collections::BTreeMap::new();
+    let weeks = weeks(given);
+    if weeks >= KNOWN {
+        return &given.past.models;
+    }
+    if !given.view.models.servers.is_empty() {
+        let missing = format!("a week of history: there are {:.1} days", weeks * 7.0);
+        judged.lacking.push(Lacking { rule: rule.to_owned(), object: Object::Host, missing });
+    }
+    &NONE
+}
+
+/// The server that has a model loaded now.
+fn loaded<'a>(view: &'a View, model: &str) -> Option<&'a Arc<Told>> {
+    view.models.servers.values().find(|told| told.is_up() && told.models.contains_key(model))
+}
+
+fn ollama(view: &View) -> Option<&Arc<Told>> {
+    view.models.servers.values().find(|told| told.server.kind == Some(server::Kind::Ollama) && told.is_up())
+}
+
+fn confidence(weeks: f64, share: f64) -> Confidence {
+    match () {
+        () if weeks >= 3.0 && share >= 0.8 => Confidence::High,
+        () if weeks >= 1.8 => Confidence::Medium,
+        () => Confidence::Low,
+    }
+}
+
+fn evidence(what: impl Into<String>, value: f64, unit: Unit, origin: Origin) -> Evidence {
+    Evidence { what: what.into(), value, unit, origin }
+}
+
+/// A name that a shell and JSON take as it is.
+fn is_plain(model: &str) -> bool {
+    model.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte))
+}
+
+/// A request of Ollama that makes nothing, and says how long the model is to stay.
+fn ask_ollama(told: &Told, model: &str, keep: &str) -> Vec<Command> {
+    let is_url = told.server.url.bytes().all(|byte| byte.is_ascii_graphic() && !b"'\"\\".contains(&byte));
+    if !is_plain(model) || !is_url {
+        return Vec::new();
+    }
+    let body = format!(r#"{{"model": "{model}", "keep_alive": {keep}}}"#);
+    let text = format!("curl {}/api/generate -d '{body}'", told.server.url.trim_end_matches('/'));
+    vec![Command { tool: Tool::Ollama, text, file: None, note: None }]
+}
+
+/// The first hours of a model's days: by hour of the day, the days of the week on which it begins then.
+fn begins(used: &Use, week: &[Hour]) -> Option<(usize, Vec<usize>)> {
+    let is_first = |hour: usize| {
+        let busy = share(used, week, hour).is_some_and(|share| share >= USED);
+        let before = (1..=QUIET).map(|back| (hour + HOURS - back) % HOURS);
+        busy && before.into_iter().all(|hour| share(used, week, hour).is_some_and(|share| share <= UNUSED))
+    };
+    let days = |hour: usize| (0..7).filter(|day| is_first(day * 24 + hour)).collect::<Vec<_>>();
+    let enough = |(hour, days): &(usize, Vec<usize>)| {
+        let often = days.iter().any(|day| used.week[day * 24 + hour].weeks >= WEEKS);
+        days.len() >= DAYS || often
+    };
+    (0..24).map(|hour| (hour, days(hour))).filter(enough).max_by_key(|(hour, days)| (days.len(), std::cmp::Reverse(*hour)))
+}
+
+fn warm(given: &Given<'_>, judged: &mut Judged) {
+    let week = &given.past.host.week;
+    for (model, used) in known(given, WARM, judged) {
+        let Some((hour, days)) = begins(used, week) else { continue };
+        let ollama = ollama(given.view);
+        // What is loaded all the time needs no warming.
+        if loaded(given.view, model).is_some_and(|told| told.server.kind != Some(server::Kind::Ollama)) {
+            continue;
+        }
+        let slots: Vec<usize> = days.iter().map(|day| day * 24 + hour).collect();
+        let count = |slots: &mut dyn Iterator<Item = usize>| {
+            slots.fold((0_u32, 0_u32), |(used_in, of), slot| {
+                (used_in + u32::from(used.week[slot].weeks), of + u32::from(week[slot].weeks))
+            })
+        };
+        let (used_in, of) = count(&mut slots.iter().copied());
+        let (before, _) = count(&mut slots.iter().map(|slot| (slot + HOURS - 1) % HOURS));
+        let names = days.iter().map(|day| DAY_NAMES[*day]).collect::<Vec<_>>().join(", ");
+        let at = format!("{:02}:45", (hour + 23) % 24);
+        let object = Object::Host;
+        let share = f64::from(used_in) / f64::from(of.max(1));
+        let weeks = weeks(given);
+        let mut commands = ollama.map(|told| ask_ollama(told, model, "\"2h\"")).unwrap_or_default();
+        if is_plain(model) {
+            let text = format!("headroom reserve --at {at}Z --for 2h --unit {model} --memory SIZE --vram SIZE");
+            commands.push(Command { tool: Tool::Headroom, text, file: None, note: None });
+        }
+        judged.advice.push(Advice {
+            id: format!("{WARM}:{model}"),
+            rule: WARM.to_owned(),
+            title: format!("Load {model} by {at} UTC on {names}, before it is used from {hour:02}:00 on"),
+            why: format!(
+                "It was used from {hour:02}:00 UTC on in {used_in} of {of} such hours, and in {before} of as many hours before: whoever asks first waits \
+                 until it is loaded."
+            ),
+            evidence: vec![
+                evidence("share of these hours in which it was used", share, Unit::Ratio, Origin::Measured),
+                evidence("requests in these hours", slots.iter().map(|slot| used.week[*slot].requests).sum(), Unit::Count, Origin::Measured),
+                evidence("tokens in these hours", slots.iter().map(|slot| used.week[*slot].tokens).sum(), Unit::Count, Origin::Measured),
+            ],
+            saves: None,
+            confidence: confidence(weeks, share),
+            because: format!("{weeks:.1} weeks are known; how long loading takes was not measured."),
+            risk: Risk::Low,
+            actions: vec![Action {
+                kind: Kind::ByHand,
+                object: object.clone(),
+                key: None,
+                before: None,
+                after: Some(format!("{model} loaded from {at} UTC on, on {names}")),
+                risk: Risk::Low,
+                undo: "Remove the timer that loads it.".to_owned(),
+                commands,
+            }],
+            object,
+        });
+    }
+}
+
+fn keep(given: &Given<'_>, judged: &mut Judged) {
+    let Some(told) = ollama(given.view) else { return };
+    let week = &given.past.host.week;
+    for (model, used) in known(given, KEEP, judged) {
+        let is_busy = |hour: usize| share(used, week, hour % HOURS).is_some_and(|share| share >= USED);
+        // Hours of the week that stand in a row of busy ones.
+        let in_row: Vec<usize> = (0..HOURS)
+            .filter(|hour| (0..ROW).any(|back| (0..ROW).all(|step| is_busy(hour + HOURS - back + step))))
+            .collect();
+        let sum = |of: &dyn Fn(&crate::past::model::UseHour) -> u16| {
+            in_row.iter().map(|hour| f64::from(of(&used.week[*hour]))).sum::<f64>()
+        };
+        let (hours, quarters) = (sum(&|hour| hour.weeks), sum(&|hour| hour.quarters));
+        if in_row.len() < ROW * 2 || hours == 0.0 || quarters / hours > BREAKS {
+            continue;
+        }
+        let weeks = weeks(given);
+        let workload = told.workload(&given.view.workloads);
+        let object = workload.map_or(Object::Host, |workload| Object::Workload(workload.name.to_string()));
+        let breaks = 4.0 * hours - quarters;
+        judged.advice.push(Advice {
+            id: format!("{KEEP}:{model}"),
+            rule: KEEP.to_owned(),
+            title: format!("Keep {model} loaded for an hour after its last request: {} hours of the week are busy", in_row.len()),
+            why: format!(
+                "In these hours it was used in {quarters:.0} of {:.0} quarters of an hour: in {breaks:.0} it was not used at all, after which Ollama has \
+                 unloaded it, unless it was told to keep it for more than its usual five minutes.",
+                4.0 * hours
+            ),
+            evidence: vec![
+                evidence("hours of the week in which it is used for hours", in_row.len() as f64, Unit::Count, Origin::Computed),
+                evidence("quarters of an hour of these without use", breaks, Unit::Count, Origin::Measured),
+            ],
+            saves: None,
+            // What OLLAMA_KEEP_ALIVE is nobody told.
+            confidence: confidence(weeks, 0.0).min(Confidence::Medium),
+            because: "How long Ollama keeps it now is not known: five minutes unless somebody set it.".to_owned(),
+            risk: Risk::Low,
+            actions: vec![Action {
+                kind: Kind::Configure,
+                object: object.clone(),
+                key: Some("OLLAMA_KEEP_ALIVE".to_owned()),
+                before: None,
+                after: Some("1h".to_owned()),
+                risk: Risk::Low,
+                undo: "Remove the variable, or set it to 5m.".to_owned(),
+                commands: ask_ollama(told, model, "\"1h\""),
+            }],
+            object,
+        });
+    }
+}
+
+fn unload(given: &Given<'_>, judged: &mut Judged) {
+    let view = given.view;
+    let week = &given.past.host.week;
+    for (model, used) in known(given, UNLOAD, judged) {
+        let Some(told) = loaded(view, model) else { continue };
+        let Some(served) = told.models.get(model) else { continue };
+        let counts = [Requests, PromptTokens, GeneratedTokens].into_iter().any(|it| served.values.get(it).is_some());
+        let idle = view.time.saturating_sub(used.last);
+        let now = hour_of_week(view.time);
+        let next: Vec<f64> = (0..24).filter_map(|ahead| share(used, week, (now + ahead) % HOURS)).collect();
+        let most = next.iter().copied().fold(0.0, f64::max);
+        if !counts || idle < IDLE_NS || next.len() < 20 || most > UNUSED {
+            continue;
+        }
+        // Of a server with several models nobody knows which holds what.
+        let alone = told.models.len() == 1;
+        let workload = told.workload(&view.workloads);
+        let of = |name: &str| {
+            let held = view.gpus.iter().filter_map(|gpu| gpu.holders(&view.workloads).get(name)?.1);
+            held.fold(0_u64, u64::saturating_add)
+        };
+        let vram = workload.filter(|_| alone).map(|workload| of(&workload.name));
+        let bytes = vram.filter(|bytes| *bytes > 0).map(|bytes| bytes as f64);
+        let object = workload.map_or(Object::Host, |workload| Object::Workload(workload.name.to_string()));
+        let weeks = weeks(given);
+        let days = idle as f64 / (24 * HOUR_NS) as f64;
+        let holds = bytes.map(|bytes| format!(" It holds {} of GPU memory.", amount::bytes(bytes as u64))).unwrap_or_default();
+        let is_ollama = told.server.kind == Some(server::Kind::Ollama);
+        judged.advice.push(Advice {
+            id: format!("{UNLOAD}:{model}"),
+            rule: UNLOAD.to_owned(),
+            title: format!("Unload {model}: it was not used for {days:.1} days"),
+            why: format!(
+                "In none of the next 24 hours of the week it was used in more than {} of the weeks that are known.{holds}",
+                amount::percent(UNUSED)
+            ),
+            evidence: vec![
+                evidence("time since it was last used", idle as f64 / 1e9, Unit::Seconds, Origin::Measured),
+                evidence("highest share of weeks in which it was used in one of the next 24 hours", most, Unit::Ratio, Origin::Measured),
+            ],
+            saves: bytes.map(|bytes| Saves {
+                over_seconds: (days * 86_400.0) as u64,
+                bytes: Some(bytes),
+                assuming: "All GPU memory of the workload belongs to this model.".to_owned(),
+                ..Saves::default()
+            }),
+            confidence: confidence(weeks, 1.0 - most),
+            because: format!("{weeks:.1} weeks are known."),
+            risk: Risk::Low,
+            actions: vec![Action {
+                kind: if is_ollama { Kind::UnloadModel } else { Kind::ByHand },
+                object: object.clone(),
+                key: Some(model.to_string()),
+                before: Some("loaded".to_owned()),
+                after: Some(if is_ollama { "unloaded" } else { "its server stopped until it is needed" }.to_owned()),
+                risk: if is_ollama { Risk::Low } else { Risk::High },
+                undo: "The next request loads it again.".to_owned(),
+                commands: if is_ollama { ask_ollama(told, model, "0") } else { Vec::new() },
+            }],
+            object,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

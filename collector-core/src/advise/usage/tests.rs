@@ -1,0 +1,142 @@
+//! Models that are used by day, all day, or not at all.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::advise::ADVICE;
+use crate::past::model::UseHour;
+use crate::past::{Day, Past, Span};
+use crate::statistic::model::{Answer, Model, Reading, Server, State};
+
+/// A Monday at noon.
+const NOW: u64 = (4 * 24 + 12) * HOUR_NS + 52 * 7 * 24 * HOUR_NS;
+
+/// So many weeks, in which a model was used in hours of the week for which this says in how many.
+fn past(weeks: u16, last: u64, quarters: u16, used: impl Fn(usize) -> u16) -> Past {
+    let hour = |hour: usize| {
+        let weeks = used(hour);
+        UseHour { weeks, quarters: weeks * quarters, requests: f64::from(weeks) * 10.0, tokens: f64::from(weeks) * 1e4 }
+    };
+    let week: Vec<UseHour> = (0..HOURS).map(hour).collect();
+    let used = Use { first: 0, last, requests: 1.0, tokens: 1.0, week };
+    let days = (0..u64::from(weeks) * 7).map(|day| Day { time: day, seconds: 86_400, ..Day::default() });
+    let host = Span { days: days.collect(), week: vec![Hour { weeks, ..Hour::default() }; HOURS] };
+    Past { time: NOW, host, models: [(Arc::from("llama3:8b"), used)].into(), ..Past::default() }
+}
+
+fn view(kind: server::Kind, models: &[&str]) -> View {
+    let mut view = View { time: NOW, ..View::default() };
+    let server = Arc::new(Server {
+        name: "server:1".into(),
+        kind: Some(kind),
+        url: "http://127.0.0.1:11434".into(),
+        pid: Some(1),
+        cgroup: None,
+        workload: None,
+        parent: None,
+    });
+    let model = |name: &&str| Model {
+        name: (*name).into(),
+        values: [(GeneratedTokens, 5_u64)].into_iter().collect(),
+        latency: Vec::new(),
+    };
+    let models = models.iter().map(model).collect();
+    let answer = Some(Answer { state: State::Up, why: None, took: 1, memory: None, models });
+    view.models.fold(NOW, &Reading { server, answer }, &mut view.coverage);
+    view
+}
+
+fn judged(view: &View, past: &Past) -> Judged {
+    let mut judged = Judged::default();
+    RULES.iter().for_each(|rule| (rule.judge)(&Given { view, past }, &mut judged));
+    judged
+}
+
+fn rules(view: &View, past: &Past) -> Vec<String> {
+    judged(view, past).advice.into_iter().map(|advice| advice.rule).collect()
+}
+
+/// From eight to six, Monday to Friday.
+fn office(hour: usize) -> bool {
+    hour / 24 < 5 && (8..18).contains(&(hour % 24))
+}
+
+#[test]
+fn a_model_that_is_used_from_the_same_hour_on_is_loaded_before() {
+    let past = past(4, NOW, 4, |hour| if office(hour) { 4 } else { 0 });
+    let view = view(server::Kind::Ollama, &[]);
+    let found = judged(&view, &past).advice;
+    let [advice] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((advice.rule.as_str(), advice.confidence), (WARM, Confidence::High));
+    assert!(advice.title.contains("by 07:45 UTC on Mon, Tue, Wed, Thu, Fri"), "{}", advice.title);
+    assert!(advice.why.contains("20 of 20"), "{}", advice.why);
+    let commands: Vec<Tool> = advice.actions[0].commands.iter().map(|command| command.tool).collect();
+    assert_eq!(commands, [Tool::Ollama, Tool::Headroom]);
+    // A server that keeps it loaded all the time needs none.
+    assert!(rules(&super::tests::view(server::Kind::Vllm, &["llama3:8b"]), &past).is_empty());
+}
+
+#[test]
+fn use_without_a_habit_is_none() {
+    let view = view(server::Kind::Ollama, &[]);
+    let seldom = past(4, NOW, 4, |hour| u16::from(hour % 24 == 9));
+    let always = past(4, NOW, 4, |_| 4);
+    for past in [seldom, always] {
+        assert!(rules(&view, &past).is_empty());
+    }
+    let once = past(1, NOW, 4, |hour| u16::from(hour == 33));
+    assert!(rules(&view, &once).is_empty(), "one hour of one week");
+}
+
+#[test]
+fn a_model_that_ollama_unloads_between_uses_is_kept() {
+    let breaks = past(2, NOW, 2, |hour| if office(hour) { 2 } else { 0 });
+    let view = view(server::Kind::Ollama, &["llama3:8b"]);
+    let found = judged(&view, &breaks).advice;
+    let keep = found.iter().find(|advice| advice.rule == KEEP).unwrap();
+    assert_eq!(keep.confidence, Confidence::Medium, "what it is set to is not known");
+    assert!(keep.title.contains("50 hours of the week"), "{}", keep.title);
+    let busy = past(2, NOW, 4, |hour| if office(hour) { 2 } else { 0 });
+    assert!(!rules(&view, &busy).contains(&KEEP.to_owned()), "it was used in every quarter of an hour");
+    let vllm = super::tests::view(server::Kind::Vllm, &["llama3:8b"]);
+    assert!(!rules(&vllm, &breaks).contains(&KEEP.to_owned()));
+}
+
+#[test]
+fn a_model_that_nobody_uses_is_unloaded_unless_its_hours_come_next() {
+    let day = 24 * HOUR_NS;
+    let view = view(server::Kind::Ollama, &["llama3:8b"]);
+    // Used on Saturdays, and now it is Monday.
+    let saturdays = |hour: usize| if hour / 24 == 5 && hour % 24 > 20 { 3 } else { 0 };
+    let idle = past(3, NOW - 2 * day, 4, saturdays);
+    let found = judged(&view, &idle).advice;
+    let unload = found.iter().find(|advice| advice.rule == UNLOAD).unwrap();
+    assert!(unload.title.contains("2.0 days") && unload.confidence == Confidence::High, "{unload:?}");
+    assert!(unload.actions[0].commands[0].text.contains("\"keep_alive\": 0"), "{unload:?}");
+    let today = past(3, NOW - 2 * day, 4, |hour| if hour == 15 { 3 } else { 0 });
+    let recent = past(3, NOW - HOUR_NS, 4, saturdays);
+    for past in [today, recent] {
+        assert!(!rules(&view, &past).contains(&UNLOAD.to_owned()));
+    }
+    let gone = super::tests::view(server::Kind::Ollama, &[]);
+    assert!(!rules(&gone, &idle).contains(&UNLOAD.to_owned()), "it is not loaded");
+}
+
+#[test]
+fn less_than_a_week_says_what_is_missing() {
+    let mut past = past(1, NOW, 4, |hour| u16::from(office(hour)));
+    past.host.days.truncate(3);
+    let judged = judged(&view(server::Kind::Ollama, &["llama3:8b"]), &past);
+    assert!(judged.advice.is_empty());
+    assert_eq!(judged.lacking[0].missing, "a week of history: there are 3.0 days");
+    assert!(super::tests::judged(&View::default(), &past).lacking.is_empty(), "no server, no question");
+}
+
+#[test]
+fn a_name_that_a_shell_would_not_take_has_no_command() {
+    let view = view(server::Kind::Ollama, &[]);
+    let told = ollama(&view).unwrap();
+    assert_eq!(ask_ollama(told, "a'; rm -rf /", "0"), []);
+    assert_eq!(ask_ollama(told, "hf.co/a/b:Q4_K_M", "0").len(), 1);
+    assert!(ADVICE.iter().any(|rules| rules.iter().any(|rule| rule.name == WARM)));
+}

@@ -1,0 +1,74 @@
+//! Reservations that are made ahead: when one is, who takes it up, and that it ends if nobody does. Knows nothing of what is judged.
+
+use super::{refused, told};
+use crate::admission::EARLY_NS;
+use crate::admission::ahead::{Period, fits};
+use crate::lease::{Body, Decision, Granted, Lease, State, Step, Verdict};
+use crate::outcome::Outcome;
+use crate::view::{View, reservation};
+
+/// Makes a reservation that begins in so many nanoseconds, and lasts so long.
+pub(super) fn plan(
+    view: &mut View,
+    mut lease: Lease,
+    ahead: u64,
+    life: u64,
+    outcomes: &mut Vec<Outcome>,
+) -> (u16, Body) {
+    let now = view.leases.now;
+    let begins = now.saturating_add(ahead);
+    let period = Period { begins, ends: begins.saturating_add(life) };
+    let gpus = match fits(view, lease.uid, &lease.want, &lease.gpus, period) {
+        Ok(gpus) => gpus,
+        Err(why) => {
+            let verdict = Verdict { verdict: Decision::No, reason: why.clone(), ..Verdict::default() };
+            return (409, Body::Refused { detail: why, verdict: Some(Box::new(verdict)) });
+        }
+    };
+    if lease.want.is_nothing() {
+        return refused(400, "a reservation of nothing: the need has no parts");
+    }
+    lease.id = view.leases.next_id();
+    (lease.state, lease.gpus) = (State::Planned, gpus);
+    (lease.granted, lease.begins, lease.expires) = (Some(now), Some(period.begins), Some(period.ends));
+    // Whoever made it may go: it is nobody's until it is taken up.
+    (lease.learns, lease.number) = (false, None);
+    let sentence = format!(
+        "reservation {} for user {}: {}, from in {} s on, for {} s",
+        lease.id,
+        lease.uid,
+        reservation::wanted(&lease),
+        ahead / 1_000_000_000,
+        life / 1_000_000_000
+    );
+    outcomes.push(told(view, Step::Granted, &lease, sentence));
+    let mut not_known = vec!["what runs then without a reservation, or has started before this one".to_owned()];
+    if lease.want.cpu > 0 || lease.want.network > 0 || !lease.want.disk.is_empty() {
+        not_known.push("whether CPUs, network and disks have room then".to_owned());
+    }
+    let verdict = Verdict {
+        verdict: Decision::Yes,
+        reason: "it is kept free from then on from all that starts from now on and would still run".to_owned(),
+        gpus: lease.gpus.clone(),
+        not_known,
+        ..Verdict::default()
+    };
+    let granted = Granted { id: lease.id, gpus: lease.gpus.clone(), owner: lease.owner.clone(), verdict };
+    view.leases.held.insert(lease.id, lease);
+    (201, Body::Granted(granted))
+}
+
+/// A lease that is granted takes up what was made ahead for the same user and unit.
+pub(super) fn take_up(view: &mut View, lease: &Lease, outcomes: &mut Vec<Outcome>) {
+    let now = view.leases.now;
+    let is_for = |planned: &&Lease| {
+        let due = planned.begins.is_some_and(|begins| {
+            begins <= now.saturating_add(EARLY_NS) && lease.expires.is_none_or(|expires| expires > begins)
+        });
+        planned.state == State::Planned && planned.uid == lease.uid && planned.unit == lease.unit && due
+    };
+    let first = view.leases.held.values().filter(is_for).min_by_key(|planned| planned.begins);
+    let Some(planned) = first.map(|planned| planned.id).and_then(|id| view.leases.held.remove(&id)) else { return };
+    let sentence = format!("reservation {} was taken up by reservation {}", planned.id, lease.id);
+    outcomes.push(told(view, Step::Ended, &planned, sentence));
+}

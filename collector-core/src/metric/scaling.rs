@@ -1,0 +1,39 @@
+//! How many instances of each model there should be, for whoever starts and stops them.
+
+use super::model::gauge;
+use super::row::{Metric, Value};
+
+pub const LOAD: Metric = Metric {
+    labels: &["model"],
+    read: |view, emit| {
+        let mut models = view.scaling.models.iter();
+        models.try_for_each(|(model, scaled)| emit.gauge(&[model], Value::Float(scaled.load)))
+    },
+    ..gauge(
+        "headroom_scaling_load_ratio",
+        "Share of what the instances of the model on this host can do at once, as a mean of the last minute: requests of slots, or the KV cache. \
+         Above 1 while requests wait. Absent for servers that tell neither.",
+    )
+};
+
+pub const INSTANCES: Metric = Metric {
+    labels: &["model"],
+    read: |view, emit| {
+        let mut models = view.scaling.models.iter();
+        models.try_for_each(|(model, scaled)| emit.gauge(&[model], Value::Int(scaled.instances)))
+    },
+    ..gauge("headroom_scaling_instances", "Model servers on this host that serve the model and tell how busy they are.")
+};
+
+pub const DESIRED: Metric = Metric {
+    labels: &["model"],
+    read: |view, emit| {
+        let mut models = view.scaling.models.iter();
+        models.try_for_each(|(model, scaled)| emit.gauge(&[model], Value::Int(scaled.desired)))
+    },
+    ..gauge(
+        "headroom_scaling_desired_instances",
+        "How many there should be on this host: one more above a load of scaling.above, one less below scaling.below, between scaling.least and \
+         scaling.most, and no other number for scaling.cool_down. The agent starts and stops none.",
+    )
+};
