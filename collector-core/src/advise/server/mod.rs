@@ -4,6 +4,7 @@
 mod change;
 mod host;
 mod pace;
+mod prompt;
 mod room;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,7 @@ use crate::view::slow::{ModelHours, holds};
 use crate::view::workload::Workload;
 
 pub(super) const RULES: &[Rule] = &[
-    host::PROMPT_CACHE_LOWER,
+    prompt::PROMPT_CACHE_LOWER,
     host::KV_OFFLOAD_LOWER,
     host::KV_OFFLOAD_RAISE,
     host::KV_OFFLOAD_OVER,
