@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::action::{Action, Object, Risk};
+use crate::action::{Action, ActionObject, Object, Risk};
 use crate::amount;
 
 /// One advice.
@@ -12,6 +12,7 @@ pub struct Advice {
     /// The rule, and what it is about: the same as long as it holds.
     pub id: String,
     pub rule: String,
+    #[schema(value_type = ActionObject)]
     pub object: Object,
     /// What to do, in one sentence in the imperative, with numbers.
     pub title: String,
@@ -98,6 +99,7 @@ pub enum Confidence {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Lacking {
     pub rule: String,
+    #[schema(value_type = ActionObject)]
     pub object: Object,
     /// What is missing, as a phrase: "a day of history: there are 3 hours".
     pub missing: String,

@@ -74,6 +74,7 @@ export interface Action {
 export interface ActionCommand {
   text: string;
   file?: string;
+  note?: string;
 }
 
 export interface LackingLine {

@@ -33,6 +33,7 @@ pub use target::{Above, Known, Owner, Target};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Action {
     pub kind: Kind,
+    #[schema(value_type = ActionObject)]
     pub object: Object,
     /// What of it is changed: a file of a cgroup, a sysctl, flags of a program. Of a cgroup the
     /// values below are bytes as digits, CPUs as a number, or `max`; of others as it has them.
@@ -110,6 +111,9 @@ pub enum Object {
     /// A rule for alerts, by its name.
     Alert(String),
 }
+
+/// For the description of the API, whose generator takes the name `Object` for any object.
+pub type ActionObject = Object;
 
 /// What may happen to somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]

@@ -266,7 +266,8 @@ pub(crate) mod tests {
     /// An advice to raise the limit of a workload.
     pub(crate) fn advice(workload: &str, confidence: Confidence) -> Advice {
         let object = Object::Workload(workload.to_owned());
-        let command = Command { tool: Tool::Docker, text: "docker update --memory 12g web".to_owned(), file: None };
+        let command =
+            Command { tool: Tool::Docker, text: "docker update --memory 12g web".to_owned(), file: None, note: None };
         Advice {
             id: id("memory_limit_raise", &object),
             rule: "memory_limit_raise".to_owned(),

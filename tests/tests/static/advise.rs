@@ -20,8 +20,12 @@ const SECOND: u64 = 1_000_000_000;
 
 fn line(name: &str, confidence: Confidence, state: AdviceStatus) -> AdviceLine {
     let object = Object::Workload(name.to_owned());
-    let command =
-        |tool, text: &str, file: Option<&str>| Command { tool, text: text.to_owned(), file: file.map(str::to_owned) };
+    let command = |tool, text: &str, file: Option<&str>| Command {
+        tool,
+        text: text.to_owned(),
+        file: file.map(str::to_owned),
+        note: None,
+    };
     let action = Action {
         kind: Kind::MemoryMax,
         object: object.clone(),

@@ -165,6 +165,7 @@ function Copy({ command }: { command: ActionCommand }) {
       <button type="button" onClick={() => void copy()}>
         {said}
       </button>
+      {command.note !== undefined && <p class="dim">{command.note}</p>}
     </div>
   );
 }

@@ -99,6 +99,7 @@ pub fn change(number: Option<usize>, action: &Action, width: usize) -> Vec<Line>
         }
         let text = command.text.lines().map(|text| Line::new(Paint::Green, format!("    {text}")));
         lines.extend(text);
+        lines.extend(command.note.iter().flat_map(|note| paragraph(Paint::Dim, 2 * INDENT + 2, note, width)));
     }
     if action.commands.is_empty() {
         lines.push(Line::new(Paint::Dim, "    no command does this: it is done by hand"));
@@ -158,6 +159,7 @@ Risk medium: it may slow somebody
 What to do: any one of these; the first fits best
   1. memory.max of docker/web: 8.00 GiB → 12.0 GiB
     docker update --memory 12884901888 --memory-swap 12884901888 --a-long-flag web
+      Until the container is made anew.
     in compose.yaml:
     services:
       web:

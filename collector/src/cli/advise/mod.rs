@@ -112,8 +112,9 @@ fn print(answer: &impl serde::Serialize) -> Result<(), Failure> {
 
 fn ask(effective: &Effective) -> Result<Suggestions, Failure> {
     let body = Client::of(effective)?.page(SUGGESTIONS).map_err(|error| match is_absent(&error) {
-        true => Failure::from(error)
-            .hint("advice needs an agent that has watched the host: systemctl start headroom; or a recording: --replay FILE"),
+        true => Failure::from(error).hint(
+            "advice needs an agent that has watched the host: systemctl start headroom; or a recording: --replay FILE",
+        ),
         false => Failure::from(error),
     })?;
     Ok(serde_json::from_slice(&body).context("the answer is not from an agent of this version")?)
@@ -143,9 +144,7 @@ fn picked(mut answer: Suggestions, args: &AdviseArgs) -> Suggestions {
     };
     let sure = |confidence: Option<Confidence>| least.is_none_or(|least| confidence.is_some_and(|sure| sure >= least));
     let listed = |line: &AdviceLine| args.all || line.state == AdviceStatus::Holds;
-    answer
-        .advice
-        .retain(|line| listed(line) && about(line.workload.as_deref()) && sure(Some(line.advice.confidence)));
+    answer.advice.retain(|line| listed(line) && about(line.workload.as_deref()) && sure(Some(line.advice.confidence)));
     answer.suggestions.retain(|it| {
         let workload = it.labels.get("workload").map(String::as_str);
         about(workload) && (it.kind == SuggestionKind::Alert || sure(it.confidence))

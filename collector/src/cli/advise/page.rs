@@ -191,11 +191,13 @@ pub mod tests {
                 tool: Tool::Docker,
                 text: "docker update --memory 12884901888 --memory-swap 12884901888 --a-long-flag web".to_owned(),
                 file: None,
+                note: Some("Until the container is made anew.".to_owned()),
             },
             Command {
                 tool: Tool::Compose,
                 text: "services:\n  web:\n    mem_limit: 12g".to_owned(),
                 file: Some("compose.yaml".to_owned()),
+                note: None,
             },
         ];
         let action = Action {

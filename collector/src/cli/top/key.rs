@@ -20,7 +20,10 @@ pub const HELP: &[(&str, &str)] = &[
     ("r", "reverse the order"),
     ("t", "tree: workloads below the cgroups that contain them"),
     ("z", "also slices and pods, which are sums of others, and idle workloads"),
-    ("i a m l d", "incidents; alerts that fire; model servers; reservations (leases), and who waits for room; what to do: advice"),
+    (
+        "i a m l d",
+        "incidents; alerts that fire; model servers; reservations (leases), and who waits for room; what to do: advice",
+    ),
     ("e", "explain an incident: the chosen one, or the newest of the chosen workload, or the newest"),
     ("Space", "of a recording: pause, or go on"),
     ("← →  [ ]", "of a recording: one tick back or on; sixty"),

@@ -227,7 +227,9 @@ impl Model {
             Pane::Incidents | Pane::Alerts | Pane::Reservations | Pane::Models | Pane::Advice => {
                 at.min(shown.saturating_sub(1))
             }
-            Pane::Workload(_) | Pane::Incident(_) | Pane::Advised(_) | Pane::Help => at.min(shown.saturating_sub(height)),
+            Pane::Workload(_) | Pane::Incident(_) | Pane::Advised(_) | Pane::Help => {
+                at.min(shown.saturating_sub(height))
+            }
         };
         self.open_mut().at = at;
     }

@@ -65,7 +65,9 @@ pub fn lines(model: &Model, id: &str, width: usize) -> Vec<Line> {
     let mut lines = about(line, answer.time, width, model.utc);
     lines.push(Line::default());
     let number = |index: usize| (line.advice.actions.len() > 1).then_some(index + 1);
-    lines.extend(line.advice.actions.iter().enumerate().flat_map(|(index, action)| change(number(index), action, width)));
+    lines.extend(
+        line.advice.actions.iter().enumerate().flat_map(|(index, action)| change(number(index), action, width)),
+    );
     lines.push(Line::new(Paint::Dim, format!("To copy a command: headroom advise {id}")));
     lines
 }
