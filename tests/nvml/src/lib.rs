@@ -39,7 +39,7 @@ macro_rules! values {
 values! {
     nvmlDeviceGetUtilizationRates: nvmlUtilization_t =
         |gpu| gpu.utilization.map(|[gpu, memory]| nvmlUtilization_t { gpu, memory });
-    nvmlDeviceGetPciInfo_v3: nvmlPciInfo_t = |gpu| gpu.bus_id.as_deref().map(place);
+    nvmlDeviceGetPciInfo_v3: nvmlPciInfo_t = |gpu| gpu.bus_id.as_deref().map(pci_info);
     nvmlDeviceGetPowerUsage: c_uint = |gpu| gpu.power;
     nvmlDeviceGetEnforcedPowerLimit: c_uint = |gpu| gpu.power_limit;
     nvmlDeviceGetTotalEnergyConsumption: c_ulonglong =
@@ -342,7 +342,7 @@ pub unsafe extern "C" fn nvmlEventSetWait_v2(_set: nvmlEventSet_t, to: *mut nvml
 }
 
 /// A bus address without anything else.
-fn place(bus_id: &str) -> nvmlPciInfo_t {
+fn pci_info(bus_id: &str) -> nvmlPciInfo_t {
     // SAFETY: numbers and arrays of them, for which zero is a value.
     let mut info: nvmlPciInfo_t = unsafe { std::mem::zeroed() };
     // The last byte stays zero.
