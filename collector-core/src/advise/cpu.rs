@@ -85,7 +85,7 @@ fn quota(given: &Given<'_>, judged: &mut Judged) {
         }
         let name = &found.workload.name;
         let actions = [found.target.cpu_max(Some(to)), fewer(given, &found)].into_iter().flatten().collect();
-        let title = format!("Raise the CPU quota of {name} from {} to {} CPUs", shown(found.quota), shown(to));
+        let title = format!("Raise the CPU quota of {name} from {} to {} CPUs.", shown(found.quota), shown(to));
         let why = format!(
             "It was throttled in {} of the periods in which it ran, while the host had {} of its {} CPUs free at its busiest.",
             percent(found.share),
@@ -103,7 +103,7 @@ fn threads(given: &Given<'_>, judged: &mut Judged) {
         let Some(action) = fewer(given, &found).filter(|_| cpus - most < SPARE) else { continue };
         let name = &found.workload.name;
         let count = found.quota.floor().max(1.0);
-        let title = format!("Let the server in {name} run {count} threads, as its CPU quota has CPUs");
+        let title = format!("Let the server in {name} run {count} threads, as its CPU quota has CPUs.");
         let why = format!(
             "It was throttled in {} of the periods in which it ran, and the host has no CPU to spare for a higher quota of {} CPUs: with more \
              threads, all of them stop until the next period.",
@@ -251,9 +251,9 @@ fn weight(given: &Given<'_>, judged: &mut Judged) {
         if before < WAITED || busy_before < BUSY - 0.1 {
             continue;
         }
-        let actions: Vec<Action> =
-            target::of(view, &workload.name).and_then(|target| target.cpu_weight(MORE)).into_iter().collect();
-        let title = format!("Give {} a CPU weight of {MORE} in place of the usual 100", workload.name);
+        let action = target::of(view, &workload.name).and_then(|target| target.cpu_weight(MORE));
+        let Some(action) = action else { continue };
+        let title = format!("Give {} a CPU weight of {MORE} in place of the usual 100.", workload.name);
         let why = format!(
             "Its tasks waited for a CPU in {} of the time in which they could run (in the half hour before: {}), while the host's CPUs were busy.",
             percent(now),
@@ -271,7 +271,7 @@ fn weight(given: &Given<'_>, judged: &mut Judged) {
         let because =
             "Its present weight is not known, and a weight acts only against what is beside it in the tree of cgroups."
                 .to_owned();
-        let advice = draft(WEIGHT, object, actions, title, why);
+        let advice = draft(WEIGHT, object, vec![action], title, why);
         judged.advice.push(Advice { evidence, confidence: Confidence::Medium, because, ..advice });
     }
 }

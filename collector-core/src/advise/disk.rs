@@ -43,8 +43,8 @@ fn inert(given: &Given<'_>, judged: &mut Judged) {
         let here: Vec<&&Culprit> = culprits.iter().filter(|culprit| culprit.disk.as_deref() == Some(disk)).collect();
         let Some(newest) = here.first() else { continue };
         let unified = view.workloads.memory_hierarchy() == 0;
-        let actions = action::io_weights(disk, number(view, disk).as_deref(), unified).into_iter().collect();
-        let title = format!("Let IO weights act on {disk}: with its scheduler they do nothing");
+        let Some(action) = action::io_weights(disk, number(view, disk).as_deref(), unified) else { continue };
+        let title = format!("Let IO weights act on {disk}: with its scheduler they do nothing.");
         let why = format!(
             "{} slowed {} with its IO there{}. IOWeight=, io.weight and --blkio-weight act only with BFQ or the kernel's cost model.",
             newest.by,
@@ -61,7 +61,7 @@ fn inert(given: &Given<'_>, judged: &mut Judged) {
         ];
         let because =
             "That weights do nothing here is certain; how much they would have helped is not known.".to_owned();
-        let advice = draft(INERT, object, actions, title, why);
+        let advice = draft(INERT, object, vec![action], title, why);
         judged.advice.push(Advice { evidence, confidence: Confidence::Medium, because, ..advice });
     }
 }

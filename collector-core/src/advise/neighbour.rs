@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::disk::{number, recent};
 use super::draft::draft;
 use super::{Given, Judged, Rule};
-use crate::action::{Action, Object, Target};
+use crate::action::{Action, Object, Risk, Target, by_hand};
 use crate::advice::{Advice, Confidence, Evidence, Lacking, Saves, Unit};
 use crate::amount::{bytes, fixed, seconds};
 use crate::statistic::disk::Statistic as OfDisk;
@@ -135,17 +135,22 @@ fn each(
         }
         let Some((victim, _)) = done.victims.iter().max_by_key(|(_, count)| **count) else { continue };
         let by = target::of(given.view, name);
-        let actions = actions(by.as_ref(), target::of(given.view, victim).as_ref(), &done);
-        // It is gone, or nothing of it can be changed from here.
-        if actions.is_empty() && by.is_none() {
+        let mut actions = actions(by.as_ref(), target::of(given.view, victim).as_ref(), &done);
+        // It is gone.
+        if by.is_none() {
             continue;
+        }
+        if actions.is_empty() {
+            let what =
+                "another place or another time: nothing that can be set on this host keeps it from that".to_owned();
+            actions.push(by_hand(object.clone(), what, Risk::Medium));
         }
         let (what, used) = done.words();
         let others = match done.victims.len() {
             1 => String::new(),
             more => format!(" and {} others", more - 1),
         };
-        let title = format!("Keep {name} from taking {what} that {victim}{others} needs");
+        let title = format!("Keep {name} from taking {what} that {victim}{others} needs.");
         let ended = match done.kills {
             0 => format!("they waited for {}", seconds(done.waited)),
             1 => "a process was killed".to_owned(),

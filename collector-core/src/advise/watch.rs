@@ -101,11 +101,11 @@ fn always(given: &Given<'_>, judged: &mut Judged) {
         let (title, actions) = match better {
             Some((it, to)) => {
                 let (old, new) = (fixed(it.threshold, 2), fixed(to, 2));
-                let title = format!("Raise the threshold of {} from {old} to {new}: it always fires", state.name);
+                let title = format!("Raise the threshold of {} from {old} to {new}: it always fires.", state.name);
                 (title, vec![setting(&state.name, &[("above", new.clone())], Some(old), new)])
             }
             None => {
-                let title = format!("Remove what makes {} fire, or switch the rule off: it always fires", state.name);
+                let title = format!("Remove what makes {} fire, or switch the rule off: it always fires.", state.name);
                 (title, vec![setting(&state.name, &[("enabled", "false".to_owned())], None, "false".to_owned())])
             }
         };
@@ -142,10 +142,13 @@ fn flaps(given: &Given<'_>, judged: &mut Judged) {
         let (title, actions) = match lasting {
             Some((before, to)) => {
                 let (old, new) = (format!("{before}s"), format!("{to}s"));
-                let title = format!("Let {} fire only after {}: it comes and goes", state.name, seconds(to));
+                let title = format!("Let {} fire only after {}: it comes and goes.", state.name, seconds(to));
                 (title, vec![setting(&state.name, &[("for", format!("\"{new}\""))], Some(old), new)])
             }
-            None => (format!("Find what makes {} fire so often", state.name), Vec::new()),
+            None => {
+                let by_hand = action::by_hand(object.clone(), "what makes it come and go".to_owned(), Risk::Low);
+                (format!("Find what makes {} fire so often.", state.name), vec![by_hand])
+            }
         };
         let why = format!(
             "It fired {} times in the last week, on {} days, for {} each on average.",
@@ -184,7 +187,7 @@ fn never(given: &Given<'_>, judged: &mut Judged) {
         }
         let (old, new) = (fixed(it.threshold, 2), fixed(most * 1.1, 2));
         let title = format!(
-            "Lower the threshold of {} from {old} to {new} if it should tell of a change: it never fires",
+            "Lower the threshold of {} from {old} to {new} if it should tell of a change: it never fires.",
             state.name
         );
         let why = format!("In four weeks {} was at most {}.", it.metric, fixed(most, 2));

@@ -43,7 +43,7 @@ fn a_quota_that_throttles_while_the_host_idles_is_raised() {
     let judged = host.judge(rule(QUOTA));
     assert!(judged.lacking.is_empty(), "{:?}", judged.lacking);
     let [advice] = &judged.advice[..] else { panic!("{:?}", judged.advice) };
-    assert_eq!(advice.title, "Raise the CPU quota of llama.service from 2 to 4 CPUs");
+    assert_eq!(advice.title, "Raise the CPU quota of llama.service from 2 to 4 CPUs.");
     assert!(
         advice.why.contains("40 % of the periods") && advice.why.contains("10 of its 16 CPUs free"),
         "{}",
@@ -67,7 +67,7 @@ fn a_quota_that_seldom_throttles_or_a_busy_host_gives_no_higher_quota() {
     let busy = throttled(0.4, 2 * 86_400, 15.5);
     assert!(busy.judge(rule(QUOTA)).advice.is_empty());
     let fewer = busy.judge(rule(THREADS)).advice;
-    assert_eq!(fewer[0].title, "Let the server in llama.service run 2 threads, as its CPU quota has CPUs");
+    assert_eq!(fewer[0].title, "Let the server in llama.service run 2 threads, as its CPU quota has CPUs.");
     assert_eq!(fewer[0].actions[0].commands[0].text, "--threads 2");
 }
 

@@ -26,7 +26,7 @@ fn a_neighbour_that_floods_the_disk_is_limited_by_what_acts_there() {
         let words = shlex::split(&advice.actions[0].commands[0].text).unwrap();
         assert_eq!(words[..3], ["systemctl", "set-property", "backup.service"]);
         assert!(words[3].starts_with(wanted), "{words:?}");
-        assert_eq!(advice.title, "Keep backup.service from taking the disk that vllm.service needs");
+        assert_eq!(advice.title, "Keep backup.service from taking the disk that vllm.service needs.");
         assert!(advice.why.contains("up to 477 MiB/s on vda"), "{}", advice.why);
         assert_eq!(advice.confidence, Confidence::High);
     }

@@ -49,7 +49,7 @@ fn a_rule_that_always_fires_gets_a_threshold_where_its_number_seldom_is() {
     let always = [(1, 80_000); 7];
     let judged = host("HostMemoryHigh", 0.7, 0.8, 10, &always).judge(rule(ALWAYS));
     let [advice] = &judged.advice[..] else { panic!("{judged:?}") };
-    assert_eq!(advice.title, "Raise the threshold of HostMemoryHigh from 0.70 to 0.80: it always fires");
+    assert_eq!(advice.title, "Raise the threshold of HostMemoryHigh from 0.70 to 0.80: it always fires.");
     assert_eq!(advice.actions[0].commands[0].text, "[[rule]]\nalert = \"HostMemoryHigh\"\nabove = 0.80\n");
     assert_eq!(advice.confidence, Confidence::Low);
     let raw: toml::Table = toml::from_str(&advice.actions[0].commands[0].text).unwrap();
@@ -72,7 +72,7 @@ fn one_that_fires_now_and_then_is_left_alone() {
 fn one_that_comes_and_goes_waits_longer() {
     let judged = host("HostMemoryHigh", 0.7, 0.8, 10, &[(20, 2400); 7]).judge(rule(FLAPS));
     let [advice] = &judged.advice[..] else { panic!("{judged:?}") };
-    assert_eq!(advice.title, "Let HostMemoryHigh fire only after 3 min: it comes and goes");
+    assert_eq!(advice.title, "Let HostMemoryHigh fire only after 3 min: it comes and goes.");
     assert!(advice.actions[0].commands[0].text.ends_with("for = \"180s\"\n"), "{advice:?}");
     let one = host("HostMemoryHigh", 0.7, 0.8, 10, &[(0, 0), (0, 0), (0, 0), (0, 0), (0, 0), (0, 0), (100, 6000)]);
     assert!(one.judge(rule(FLAPS)).advice.is_empty(), "one bad day");

@@ -1,6 +1,7 @@
 //! What is advised about hosts that are made up: what must be, and nothing else of medium or high confidence.
 
 mod any;
+mod busy;
 mod limit;
 mod model;
 mod protect;
