@@ -7,6 +7,7 @@ mod cpu;
 mod disk;
 pub mod document;
 mod draft;
+mod fill;
 mod gpu;
 mod limit;
 mod need;
@@ -46,6 +47,7 @@ pub const ADVICE: &[&[Rule]] = &[
     gpu::RULES,
     cpu::RULES,
     disk::RULES,
+    fill::RULES,
     neighbour::RULES,
     watch::RULES,
     usage::RULES,
