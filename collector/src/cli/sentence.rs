@@ -182,7 +182,18 @@ mod tests {
             threshold_ns: 200_000_000,
             window_ns: 2_000_000_000,
         };
+        let advised = |state: serde_json::Value| {
+            let standing = serde_json::json!({
+                "id": "memory_limit_raise:a.service", "rule": "memory_limit_raise", "object": {"workload": "a.service"},
+                "title": "Raise it", "why": "", "evidence": [], "confidence": "low", "because": "", "risk": "low",
+                "actions": [], "since": 1, "state": state,
+            });
+            Outcome::Advice(Box::new(serde_json::from_value(standing).unwrap()))
+        };
+        let set = serde_json::json!({"followed": {"at": 7, "value": "20480", "before": {"seconds": 0}}});
         for (outcome, wanted) in [
+            (advised("holds".into()), "memory_limit_raise:a.service holds: Raise it"),
+            (advised(set), "memory_limit_raise:a.service was followed, with 20480: Raise it"),
             (
                 Outcome::ReclaimStall(named(stall)),
                 "python3 (7) of a.service waited 1.5 s until memory was free: it reclaimed 4.00 KiB itself",
