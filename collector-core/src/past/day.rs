@@ -61,7 +61,9 @@ pub(super) fn seconds<const N: usize>(quarter: &Known<N>) -> f32 {
 }
 
 fn bytes([least, mean, most]: Extent) -> Option<[f64; 3]> {
-    Some([f64::from(least?), short(mean?.into()), f64::from(most?)])
+    let (least, most) = (f64::from(least?), f64::from(most?));
+    // Rounded, a mean may come to lie above what it is the mean of.
+    Some([least, short(mean?.into()).max(least).min(most), most])
 }
 
 /// Mean and most.

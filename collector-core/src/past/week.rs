@@ -58,7 +58,7 @@ impl Week {
 
     /// Empty if nothing is known.
     pub fn hours(&self) -> Vec<Hour> {
-        let of = |sum: &Sum| (sum.seconds > 0.0).then(|| [short(sum.total / sum.seconds), short(sum.most)]);
+        let of = |sum: &Sum| (sum.seconds > 0.0).then(|| [short(sum.total / sum.seconds).min(sum.most), sum.most]);
         let hour = |sums: &Sums| {
             let [memory, vram, cpus, host_to_device] = sums.values.each_ref().map(of);
             Hour { weeks: sums.weeks, memory, vram, cpus, host_to_device }
