@@ -50,4 +50,5 @@ pub mod text;
 pub mod tier;
 pub mod trend;
 pub mod view;
+pub mod what_if;
 pub mod xid;
