@@ -18,8 +18,9 @@ use crate::signal::table::signals;
 use crate::stage::Stage;
 use crate::starved;
 use crate::statistic::workload::Values;
-use crate::statistic::{contention, disk, filesystem, gpu, host, model, model_file, network};
+use crate::statistic::{contention, disk, filesystem, gpu, host, member, model, model_file, network};
 use crate::tier::Limits;
+use crate::trend;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,6 +75,8 @@ macro_rules! readings {
             Model(model::Reading),
             /// What a workload that is watched closely waits for.
             Contention(contention::Reading),
+            /// What the largest processes of a workload hold whose memory rises.
+            Member(member::Reading),
             /// Files of models, and who uses them.
             ModelFile(model_file::Reading),
             Pressure(pressure::Reading),
@@ -113,7 +116,7 @@ macro_rules! readings {
                     Reading::Network(_) | Reading::Pressure(_) => Origin::Host,
                     Reading::Gpu(_) => Origin::Gpu,
                     Reading::Model(_) | Reading::ModelFile(_) => Origin::Model,
-                    Reading::Contention(_) => Origin::Cgroup,
+                    Reading::Contention(_) | Reading::Member(_) => Origin::Cgroup,
                 }
             }
         }
@@ -173,6 +176,9 @@ pub struct Start {
     /// How GPUs that starve are found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starved: Option<starved::Settings>,
+    /// How leaks are found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leak: Option<trend::Settings>,
 }
 
 /// Names that the host gives to a cgroup's container or pod.

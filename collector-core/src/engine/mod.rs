@@ -168,7 +168,10 @@ macro_rules! fold {
                 view.observe(time, reading);
                 let mut outcomes = Vec::new();
                 match reading {
-                    Reading::Start(start) => view.start(time, start),
+                    Reading::Start(start) => {
+                        view.start(time, start);
+                        leaks.start(start.leak);
+                    }
                     Reading::Tick => {
                         let history = view.tick(time);
                         view.step(time);
@@ -222,6 +225,11 @@ macro_rules! fold {
                     Reading::Contention(reading) => {
                         if let Some(workload) = view.workloads.name(reading.cgroup) {
                             view.slow.fold(&workload, reading);
+                        }
+                    }
+                    Reading::Member(reading) => {
+                        if let Some(workload) = view.workloads.name(reading.cgroup) {
+                            view.rising.fold(time, &workload, reading);
                         }
                     }
                     Reading::ModelFile(reading) => view.model_files.fold(time, reading, &mut view.coverage),

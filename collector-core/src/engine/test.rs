@@ -23,6 +23,7 @@ pub fn start() -> Start {
         history: None,
         level: None,
         starved: None,
+        leak: None,
     }
 }
 

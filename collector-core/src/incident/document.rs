@@ -116,6 +116,9 @@ fn when(kind: Kind) -> &'static str {
         Kind::GpuStarved => {
             "A workload used a GPU that it has for itself for a quarter less of the time than usual (`starved.fall`), for 30 s (`starved.window`), and something that is worse than usual is to blame: what its own tasks wait for, its GPU's link or an error of it, the network that it uses, or CPU time that the hypervisor takes. No incident begins where the workload itself does less (an evaluation, a checkpoint, fewer requests of its model servers), nor while it is new, nor of a GPU that several workloads share: `headroom_gpu_job_state` says which. The incident is complete once utilization is as usual again, the job is gone, or after ten minutes; what goes on for an hour is usual from then on."
         }
+        Kind::Leak => {
+            "What a workload holds at least of one kind of memory (anonymous, shared, the kernel's, pinned, of GPUs) rises all the time though its work does not: by 5 % of its limit an hour or more, over an hour (`leak.window`), half an hour after its start. Page cache is none, since the kernel drops it. Once memory rises, the largest processes of the workload are read now and then (of 32 workloads at most, 4 of one owner), so that the incident names the one that grew. It is complete once it no longer rises, the workload starts again, or is gone. Of one owner 8 are reported at a time."
+        }
     }
 }
 

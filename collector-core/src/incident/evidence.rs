@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::gpu::LostGpu;
 use super::history::History;
 use super::latency::Slowdown;
+use super::leak::Leak;
 use super::slow::Slow;
 use super::starved::Starved;
 use crate::count::sum;
@@ -71,6 +72,9 @@ pub struct Evidence {
     /// Of a job whose GPUs wait for the host: how much of them it used, and what is usual.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub starved: Option<Starved>,
+    /// Of memory that leaks: how fast, until when it fits, and which process grew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leak: Option<Leak>,
     /// Recent changes: first those of the workload, of what is above it and of its siblings, then others; each oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,

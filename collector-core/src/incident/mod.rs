@@ -8,6 +8,7 @@ mod evidence;
 mod gpu;
 mod history;
 mod latency;
+mod leak;
 mod line;
 pub mod page;
 pub mod ran_out;
@@ -25,6 +26,7 @@ pub use evidence::{Change, Consumer, Evidence, Figures, Held, Host, Limit, Sourc
 pub use gpu::{Holder, LostGpu};
 pub use history::{History, Lines};
 pub use latency::{Slowdown, Slower, duration};
+pub use leak::{Leak, LeakProcess};
 pub use slow::{Neighbour, Pair, Slow};
 pub use starved::{Starved, StarvedGpu};
 
@@ -79,6 +81,8 @@ pub enum Kind {
     Latency,
     /// A workload's GPU idles because of the host.
     GpuStarved,
+    /// What a workload holds rises all the time though it does not work more.
+    Leak,
 }
 
 impl Incident {
@@ -90,7 +94,7 @@ impl Incident {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 7] = [
+    pub const ALL: [Kind; 8] = [
         Kind::Oom,
         Kind::MemoryPressure,
         Kind::IoPressure,
@@ -98,6 +102,7 @@ impl Kind {
         Kind::Killed,
         Kind::Latency,
         Kind::GpuStarved,
+        Kind::Leak,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -109,6 +114,7 @@ impl Kind {
             Kind::Killed => "killed",
             Kind::Latency => "latency",
             Kind::GpuStarved => "gpu_starved",
+            Kind::Leak => "leak",
         }
     }
 }

@@ -16,7 +16,7 @@ fn counter(kind: Kind) -> Option<&'static str> {
         Kind::Oom => Some("headroom_oom_kills_total"),
         Kind::MemoryPressure => Some("headroom_host_pressure_events_total{resource=\"memory\"}"),
         Kind::IoPressure => Some("headroom_host_pressure_events_total{resource=\"io\"}"),
-        Kind::GpuLost | Kind::Killed | Kind::Latency | Kind::GpuStarved => None,
+        Kind::GpuLost | Kind::Killed | Kind::Latency | Kind::GpuStarved | Kind::Leak => None,
     }
 }
 

@@ -6,6 +6,7 @@ pub mod disk;
 pub mod filesystem;
 pub mod gpu;
 pub mod host;
+pub mod member;
 pub mod model;
 pub mod model_file;
 pub mod network;

@@ -1,6 +1,8 @@
 //! Whether memory leaks, by what it held in windows. The thresholds are common practice for leaks: half an hour after the start, rising
 //! minima, a line that explains four fifths of them, and growth that has not slowed down.
 
+use serde::{Deserialize, Serialize};
+
 use super::fit::{self, Line};
 
 const HOUR_NS: u64 = 60 * 60 * 1_000_000_000;
@@ -35,6 +37,36 @@ pub struct Window {
     pub low: f64,
     /// The work that was done, in any unit; absent if it is not known.
     pub work: Option<f64>,
+}
+
+/// How leaks are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Length of a window in nanoseconds.
+    pub window: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { window: WINDOW_NS }
+    }
+}
+
+impl Settings {
+    /// How long after a start nothing is judged, in nanoseconds.
+    pub fn warm(self) -> u64 {
+        self.window.saturating_mul(5) / 2
+    }
+}
+
+const _: () = assert!(WINDOW_NS * 5 / 2 == WARM_NS);
+
+/// Whether the lows may become a leak: whoever is to say what grew must look before that is sure.
+pub fn rises(span: &[Window], scale: f64) -> bool {
+    let (Some(first), Some(last)) = (span.first(), span.last()) else { return false };
+    let hours = last.time.saturating_sub(first.time) as f64 / HOUR_NS as f64;
+    span.len() > 1 && last.low > first.low && last.low - first.low >= LEAK * scale * hours / 2.0
 }
 
 /// The line of a leak through the lows of windows, in units an hour. `held` is the most that any window before had as its low, `scale`

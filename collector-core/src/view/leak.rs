@@ -26,6 +26,11 @@ impl Kind {
     pub fn label(self) -> &'static str {
         ["anon", "shared", "kernel", "pinned", "vram"][self as usize]
     }
+
+    /// As a person says it.
+    pub fn name(self) -> &'static str {
+        ["anonymous memory", "shared memory", "kernel memory", "pinned memory", "GPU memory"][self as usize]
+    }
 }
 
 /// By workload, then by kind.
@@ -41,6 +46,12 @@ pub struct Told {
     pub exhaustion: Exhaustion,
     /// When it was judged, in nanoseconds since the Unix epoch.
     pub time: u64,
+    /// When the first of the windows began that it was judged by.
+    pub since: u64,
+    /// What it held then of this kind, of how much, and what was left to all who share that, in bytes.
+    pub held: f64,
+    pub scale: f64,
+    pub left: f64,
 }
 
 impl Leaks {

@@ -17,6 +17,7 @@ pub mod model;
 pub mod model_file;
 pub mod number;
 pub mod reservation;
+pub mod rising;
 pub mod scaling;
 pub mod slow;
 pub mod start;
@@ -45,6 +46,7 @@ use level::Levels;
 use model::Models;
 use model_file::ModelFiles;
 use number::{Known, Number};
+use rising::Rising;
 use scaling::Scaling;
 use slow::Slows;
 use start::Starts;
@@ -77,6 +79,8 @@ pub struct View {
     pub incidents: Incidents,
     /// Memory that leaks.
     pub leaks: Leaks,
+    /// Workloads whose memory rises, and what of them grows.
+    pub rising: Rising,
     /// What is reserved, and who waits.
     pub leases: Leases,
     /// What of starts and levels the history on disk does not have yet.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use collector_core::engine::Engine;
 use collector_core::latency;
-use collector_core::scaling;
 use collector_core::lease::{Answer, Asked, Body, Change, Kept, Limits, Step};
 use collector_core::level;
 use collector_core::outcome::Outcome;
 use collector_core::rule::Rules;
 use collector_core::sample::{Reading, Sample};
+use collector_core::scaling;
 use tokio::sync::{mpsc, oneshot};
 
 use super::request::Incoming;
@@ -27,6 +27,7 @@ use crate::sink::log::Log;
 use crate::sink::record::Recorder;
 use crate::source::contention::Watched;
 use crate::source::lease::Followed;
+use crate::source::rising;
 
 /// Requests that are decided before anything else is looked at again.
 const REQUESTS: usize = 64;
@@ -42,6 +43,8 @@ pub struct Fold {
     leases: Leases,
     /// Gets at each tick the workloads that the view watches.
     watched: Arc<Watched>,
+    /// The same for those whose memory rises.
+    rising: Arc<rising::Watched>,
 }
 
 /// What of leases leaves the engine.
@@ -90,12 +93,13 @@ impl Fold {
         publisher: Publisher,
         leases: Leases,
     ) -> Fold {
-        Fold { engine, recorder, log: Log::default(), outbox, history, publisher, leases, watched: Arc::default() }
+        let (watched, rising) = (Arc::default(), Arc::default());
+        Fold { engine, recorder, log: Log::default(), outbox, history, publisher, leases, watched, rising }
     }
 
-    /// Tells a source which workloads the view watches.
-    pub fn watching(self, watched: &Arc<Watched>) -> Fold {
-        Fold { watched: watched.clone(), ..self }
+    /// Tells sources which workloads the view watches.
+    pub fn watching(self, watched: &Arc<Watched>, rising: &Arc<rising::Watched>) -> Fold {
+        Fold { watched: watched.clone(), rising: rising.clone(), ..self }
     }
 
     /// Records a sample, folds it, and publishes its outcomes.
@@ -109,6 +113,8 @@ impl Fold {
             self.publisher.ticked();
             let slow = &self.engine.view().slow;
             self.watched.set(slow.changes(), || slow.watched().cloned().collect());
+            let rising = &self.engine.view().rising;
+            self.rising.set(rising.changes(), || rising.watched().cloned().collect());
             self.log.tick(sample.time);
             let sums = self.leases.trail.tick(sample.time);
             self.publish(sample.time, sums);

@@ -20,6 +20,7 @@ use crate::source::kernel::Kernel;
 use crate::source::lease::Followed;
 use crate::source::model::wanted::Wanted;
 use crate::source::name::{self, NameReceiver};
+use crate::source::rising;
 use crate::source::root::Root;
 use crate::source::{self, Source};
 
@@ -61,14 +62,14 @@ impl Others {
 impl Round {
     /// Opens all sources except the kernel. `started` is the agent's start in nanoseconds since the Unix epoch.
     /// `losses` are counted elsewhere in the agent, by stage, and reset by each round; `leases` are those whose owners are followed,
-    /// `watched` the workloads that are watched closely, and `models` says which model servers are asked.
+    /// `watched` and `rising` the workloads that are watched closely and whose memory rises, and `models` says which model servers are asked.
     pub fn open(
         config: &Config,
         mut kernel: Kernel,
         started: u64,
         losses: Vec<(Stage, Arc<AtomicU64>)>,
         leases: &Arc<Followed>,
-        watched: &Arc<Watched>,
+        (watched, rising): (&Arc<Watched>, &Arc<rising::Watched>),
         models: &Arc<Wanted>,
     ) -> Result<Round> {
         let root = Root::new(&config.rootfs);
@@ -83,6 +84,7 @@ impl Round {
             names: &sender,
             leases,
             watched,
+            rising,
             models,
             observed: &observed,
             started,

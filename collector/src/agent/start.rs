@@ -54,6 +54,7 @@ use crate::source::kernel::{Kernel, load};
 use crate::source::lease::place::Places;
 use crate::source::member::Members;
 use crate::source::model::wanted::Wanted;
+use crate::source::rising;
 use crate::source::root::Root;
 
 /// The share of the agent's memory limit that rendered pages may take.
@@ -164,9 +165,9 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let losses = [(Stage::Http, tally.shed.clone()), (Stage::Series, left_out)].into_iter().chain(outbox.losses());
     let losses = losses.chain(kept).collect();
     let (health, history_health) = (outbox.health.clone(), history.as_ref().map(|history| history.health.clone()));
-    let watched = Arc::<Watched>::default();
-    let mut round = Round::open(config, kernel, started, losses, &kept_leases.followed, &watched, &models)?;
-    let mut fold = Fold::new(engine, recorder, outbox, history, publisher, kept_leases).watching(&watched);
+    let (watched, rising) = (Arc::<Watched>::default(), Arc::<rising::Watched>::default());
+    let mut round = Round::open(config, kernel, started, losses, &kept_leases.followed, (&watched, &rising), &models)?;
+    let mut fold = Fold::new(engine, recorder, outbox, history, publisher, kept_leases).watching(&watched, &rising);
     round.begin(&mut |sample| fold.apply(sample));
     fold.compare(config.latency.limits());
     fold.scale(config.scaling.limits());

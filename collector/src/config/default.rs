@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use super::admission::Admission;
 use super::latency::Latency;
+use super::leak::Leak;
 use super::level::Levels;
+use super::scaling::Scaling;
 use super::section::{
     Config, Disk, Fault, Filesystem, Gpu, Guard, History, Journal, Kernel, Log, Metrics, ModelFile, Models, Need,
     Network, Pressure, Sinks, Transfer, Workload,
 };
-use super::scaling::Scaling;
 use super::starved::Starved;
 
 /// The shortest PSI window that the kernel allows without CAP_SYS_RESOURCE.
@@ -117,6 +118,7 @@ impl Default for Config {
                 unused_after: Duration::from_secs(7 * 24 * 3600),
             },
             starved: Starved::default(),
+            leak: Leak::default(),
             transfer: Transfer { enabled: false, scan: Duration::from_secs(2) },
             models: Models { enabled: true, interval: Duration::from_secs(5), exclude: Vec::new() },
             latency: Latency::default(),

@@ -14,6 +14,7 @@ pub mod error;
 pub mod file;
 pub mod kind;
 mod latency;
+mod leak;
 mod level;
 pub mod load;
 pub mod model_server;

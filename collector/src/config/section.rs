@@ -12,12 +12,13 @@ use collector_core::tier::Limits;
 use super::admission::Admission;
 use super::entry::Entry;
 use super::latency::Latency;
+use super::leak::Leak;
 use super::level::Levels;
 use super::model_server::ModelServer;
 use super::model_store::ModelStore;
 use super::pool::Pool;
-use super::sink::{FileSink, Sink};
 use super::scaling::Scaling;
+use super::sink::{FileSink, Sink};
 use super::starved::Starved;
 use crate::exposition::Cap;
 
@@ -70,6 +71,8 @@ pub struct Config {
     pub model_file: ModelFile,
     /// `[starved]`
     pub starved: Starved,
+    /// `[leak]`
+    pub leak: Leak,
     /// `[transfer]`
     pub transfer: Transfer,
     /// `[models]`

@@ -20,6 +20,7 @@ use super::name::{NameSender, NameSource};
 use super::network::Networks;
 use super::observed::Observed;
 use super::process::OwnProcess;
+use super::rising::{self, Rising};
 use super::root::Root;
 use super::statistic::{Limits, Reader};
 use super::transfer::Transfers;
@@ -44,6 +45,9 @@ pub const SOURCES: &[Row] = &[
     row::<Contention>("contention", |it| {
         let interval = it.config.workload.close_interval;
         some(Contention::start(it.root, it.kernel.hierarchies(), it.watched, interval))
+    }),
+    row::<Rising>("rising", |it| {
+        some(Rising::start(it.root, it.kernel.hierarchies(), it.rising, it.config.leak.window))
     }),
     row::<NameSource>("name", |it| {
         some(NameSource::start(it.root, it.kernel.hierarchies(), it.config, it.names.clone()))
@@ -107,6 +111,8 @@ pub struct Opening<'a> {
     pub observed: &'a Arc<Observed>,
     /// Which workloads are watched closely.
     pub watched: &'a Arc<Watched>,
+    /// Of which the memory rises.
+    pub rising: &'a Arc<rising::Watched>,
     /// The agent's start in nanoseconds since the Unix epoch.
     pub started: u64,
 }

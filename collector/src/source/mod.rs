@@ -22,6 +22,7 @@ mod pressure;
 pub mod process;
 mod queue;
 pub mod resident;
+pub mod rising;
 pub mod root;
 pub mod statistic;
 pub mod text;

@@ -6,6 +6,7 @@ mod evidence;
 mod gpu;
 mod killed;
 mod latency;
+mod leak;
 mod limit;
 mod oom;
 pub(crate) mod slow;
@@ -24,8 +25,8 @@ use crate::signal::kill;
 use crate::view::View;
 use crate::view::workload::Workload;
 
-/// Maximum number of incomplete incidents. One more, and the oldest is completed as it is; one of a slow model server, of which a user
-/// can make many, before any other.
+/// Maximum number of incomplete incidents. One more, and the oldest is completed as it is; one of a slow model server or of a leak, of
+/// which a user can make many, before any other.
 const MAX_OPEN: usize = 64;
 /// A fact this long after the last fact of an incident, in nanoseconds, begins another.
 pub(super) const APART_NS: u64 = 1_000_000_000;
@@ -40,6 +41,7 @@ pub struct Incidents {
     starved: super::starved::Fold,
     low: Vec<starved::Low>,
     slowdowns: latency::Slowdowns,
+    leaking: leak::Leaking,
 }
 
 /// An incident that is not complete.
@@ -81,6 +83,7 @@ pub(super) fn fold(
         reported.extend(storm::ended(incidents, view, time));
         reported.extend(starved::tick(incidents, view, time));
         reported.extend(latency::tick(incidents, view, time));
+        reported.extend(leak::tick(incidents, view, time));
         let fact = |kind| matches!(kind, Kind::Oom | Kind::GpuLost | Kind::Killed);
         let done = |open: &Open| fact(open.incident.kind) && time.saturating_sub(open.last) >= APART_NS;
         reported.extend(complete(incidents, view, done));
@@ -124,7 +127,8 @@ fn open(
     kill: Option<oom::First>,
 ) -> Vec<Incident> {
     explain(&mut incident);
-    let slow = incidents.open.iter().position(|open| open.incident.kind == Kind::Latency);
+    let many = |open: &Open| matches!(open.incident.kind, Kind::Latency | Kind::Leak);
+    let slow = incidents.open.iter().position(many);
     let early = if incidents.open.len() >= MAX_OPEN { incidents.open.remove(slow.unwrap_or(0)) } else { None };
     let mut reported: Vec<Incident> = early.into_iter().map(|open| close(view, open)).collect();
     incidents.open.push_back(Open { incident: incident.clone(), last, kill });
@@ -142,7 +146,7 @@ fn close(view: &View, open: Open) -> Incident {
         Kind::GpuLost => gpu::complete(view, &mut incident),
         Kind::Killed => killed::complete(view, &mut incident),
         Kind::Latency => latency::complete(view, &mut incident),
-        Kind::GpuStarved => {}
+        Kind::GpuStarved | Kind::Leak => {}
     }
     explain(&mut incident);
     if incident.cause.rule == cause::NOT_KNOWN && before.cause.rule != cause::NOT_KNOWN && is_over(view, &before) {
@@ -161,6 +165,7 @@ fn explain(incident: &mut Incident) {
         Kind::Killed => killed::title(incident),
         Kind::Latency => latency::title(incident),
         Kind::GpuStarved => starved::title(incident),
+        Kind::Leak => leak::title(incident),
     };
 }
 

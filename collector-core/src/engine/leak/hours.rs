@@ -2,6 +2,7 @@
 
 use super::INTERVAL_NS;
 use super::track::Track;
+use crate::trend::Settings;
 
 const MINUTE: u64 = 60_000_000_000;
 const HOUR: u64 = 60 * MINUTE;
@@ -91,14 +92,14 @@ impl Hours {
 
     /// The pace of the first leak that is found, as a share of the limit an hour.
     fn leak(&self) -> Option<f64> {
-        let mut track = Track::new(100 * HOUR, self.start == Some(0));
+        let mut track = Track::new(Settings::default(), 100 * HOUR, self.start == Some(0));
         let mut done = 0.0;
         for (at, (held, work)) in self.held.iter().zip(&self.work).enumerate() {
             done += work * 1e6;
             let back = self.jump.filter(|(from, _)| at >= *from).map_or(0, |(_, back)| back);
             let time = 100 * HOUR + at as u64 * INTERVAL_NS - back;
             if at > 0 && self.start == Some(at) {
-                track = Track::new(time, true);
+                track = Track::new(Settings::default(), time, true);
             }
             if !self.gaps[at]
                 && track.read(time, held.max(0.0) * LIMIT, LIMIT, Some(done as u64))

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::identity;
 use crate::statistic::gpu::Statistic::{MemoryTotal, MemoryUsed};
 use crate::statistic::workload::Statistic as Of;
-use crate::trend::{WINDOW_NS, exhaustion};
+use crate::trend::{Settings, exhaustion};
 use crate::view::View;
 use crate::view::leak::{Kind, Told};
 use crate::view::number::{Known, Number};
@@ -19,6 +19,8 @@ use crate::view::workload::{OTHER, Workload};
 use track::Track;
 
 const INTERVAL_NS: u64 = 10_000_000_000;
+/// Of shorter windows each has so many readings.
+const READINGS: u64 = 16;
 /// Who holds less than this share of what there is does not fill it soon.
 const LEAST: f64 = 0.01;
 
@@ -28,6 +30,9 @@ pub struct Leaks {
     tracks: BTreeMap<Arc<str>, Tracks>,
     /// When it read last.
     read: u64,
+    settings: Settings,
+    /// A window was over: who rises may be somebody else.
+    judged: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -41,7 +46,7 @@ struct Tracks {
 
 /// At a tick.
 pub fn tick(leaks: &mut Leaks, view: &mut View, time: u64) {
-    if time >= leaks.read && time - leaks.read < INTERVAL_NS {
+    if time >= leaks.read && time - leaks.read < INTERVAL_NS.min(leaks.settings.window / READINGS) {
         return;
     }
     leaks.read = time;
@@ -60,12 +65,19 @@ pub fn tick(leaks: &mut Leaks, view: &mut View, time: u64) {
     leaks.tracks.retain(|_, tracks| {
         for track in &mut tracks.kinds {
             // It holds none of this kind any more.
-            if track.as_ref().is_some_and(|track| time.saturating_sub(track.time) > WINDOW_NS) {
+            if track.as_ref().is_some_and(|track| time.saturating_sub(track.time) > leaks.settings.window) {
                 *track = None;
             }
         }
         tracks.seen == time
     });
+    if std::mem::take(&mut leaks.judged) {
+        let rises = |tracks: &Tracks| tracks.kinds.iter().flatten().any(|track| track.rises || track.leak.is_some());
+        let rising: Vec<&Arc<str>> =
+            leaks.tracks.iter().filter(|(_, tracks)| rises(tracks)).map(|(name, _)| name).collect();
+        let View { rising: watched, workloads, gpus, .. } = view;
+        watched.watch(time, &rising, workloads, gpus);
+    }
     for (name, kind, told) in found {
         view.leaks.0.entry(name).or_default()[kind as usize] = Some(told);
     }
@@ -82,9 +94,15 @@ pub fn tick(leaks: &mut Leaks, view: &mut View, time: u64) {
 }
 
 impl Leaks {
+    /// The source started.
+    pub fn start(&mut self, settings: Option<Settings>) {
+        self.settings = settings.unwrap_or_default();
+    }
+
     /// A leak, if one was judged to be there now.
     fn read_one(&mut self, time: u64, workload: &Workload, kind: Kind, held: &Held) -> Option<Told> {
         let Held { bytes: held, scale, left } = *held;
+        let settings = self.settings;
         let known = self.tracks.contains_key(&workload.name);
         if !known && held < LEAST * scale {
             return None;
@@ -102,10 +120,12 @@ impl Leaks {
             return None;
         }
         let since = workload.recent.born;
-        let track = track.get_or_insert_with(|| Box::new(Track::new(since.unwrap_or(time), since.is_some())));
+        let track = track.get_or_insert_with(|| Box::new(Track::new(settings, since.unwrap_or(time), since.is_some())));
         let judged = track.read(time, held, scale, workload.statistics.get(Of::CpuUsage));
+        self.judged |= judged;
         let line = track.leak.filter(|_| judged)?;
-        Some(Told { line, exhaustion: exhaustion(&line, scale - left, scale), time })
+        let since = track.since().unwrap_or(time);
+        Some(Told { line, exhaustion: exhaustion(&line, scale - left, scale), time, since, held, scale, left })
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use crate::trend::{self, Line, SPAN, WARM_NS, WINDOW_NS, Window};
+use crate::trend::{self, Line, SPAN, Settings, Window};
 
 /// A fall to half, by this share of the scale, is a new start of what held it.
 const FALL: f64 = 0.1;
-/// A window with fewer readings is left out: half of those at the longest tick, a minute.
-const LEAST: u32 = (WINDOW_NS / 60_000_000_000 / 2) as u32;
+/// A window with fewer readings is left out: half of those at the longest tick, a minute, in nanoseconds.
+const LONGEST_TICK: u64 = 60_000_000_000;
 /// A leak is over after so many windows that show none.
 const CALM: u8 = 2;
 
@@ -23,6 +23,9 @@ pub struct Track {
     from: u64,
     pub leak: Option<Line>,
     calm: u8,
+    /// What it holds rose over the last windows, and may become a leak.
+    pub rises: bool,
+    settings: Settings,
     /// When it was read last, in nanoseconds since the Unix epoch.
     pub time: u64,
 }
@@ -39,9 +42,25 @@ struct Open {
 
 impl Track {
     /// From a moment on; `started` if that is when the program started.
-    pub fn new(time: u64, started: bool) -> Track {
-        let from = if started { time.saturating_add(WARM_NS) } else { time };
-        Track { windows: VecDeque::new(), open: None, last: 0.0, held: None, from, leak: None, calm: 0, time }
+    pub fn new(settings: Settings, time: u64, started: bool) -> Track {
+        let from = if started { time.saturating_add(settings.warm()) } else { time };
+        Track {
+            windows: VecDeque::new(),
+            open: None,
+            last: 0.0,
+            held: None,
+            from,
+            leak: None,
+            calm: 0,
+            rises: false,
+            settings,
+            time,
+        }
+    }
+
+    /// When the oldest window that is judged began.
+    pub fn since(&self) -> Option<u64> {
+        self.windows.front().map(|window| window.time)
     }
 
     /// A reading: how much is held, of how much, and a counter of the work done, if it is known. Returns whether it judged.
@@ -49,14 +68,14 @@ impl Track {
         let fell = self.last - value >= FALL * scale && value < self.last / 2.0;
         let back = self.open.is_some_and(|open| time < open.time);
         if fell || back {
-            *self = Track::new(time, fell);
+            *self = Track::new(self.settings, time, fell);
         }
         self.last = value;
         self.time = time;
         if time < self.from {
             return false;
         }
-        let over = self.open.filter(|open| time - open.time >= WINDOW_NS);
+        let over = self.open.filter(|open| time - open.time >= self.settings.window);
         let judged = over.is_some_and(|open| self.close(open, scale, work));
         let open = self.open.get_or_insert(Open { time, low: value, count: 0, work });
         (open.count, open.low) = (open.count + 1, open.low.min(value));
@@ -65,7 +84,7 @@ impl Track {
 
     fn close(&mut self, open: Open, scale: f64, work: Option<u64>) -> bool {
         self.open = None;
-        if open.count < LEAST {
+        if u64::from(open.count) < self.settings.window / LONGEST_TICK / 2 {
             return false;
         }
         let work = open.work.zip(work).and_then(|(before, now)| now.checked_sub(before)).map(|work| work as f64);
@@ -75,6 +94,7 @@ impl Track {
         }
         self.windows.push_back(Window { time: open.time, low: open.low, work });
         let found = trend::leak(self.held, self.windows.make_contiguous(), scale);
+        self.rises = trend::rises(self.windows.make_contiguous(), scale);
         self.calm = if found.is_some() { 0 } else { self.calm.saturating_add(1) };
         if found.is_some() || self.calm >= CALM {
             self.leak = found;
@@ -93,7 +113,7 @@ mod tests {
 
     /// Reads what a function of the hours says, until some hours are over.
     fn track(hours: f64, work: impl Fn(f64) -> f64, value: impl Fn(f64) -> f64) -> Track {
-        let mut track = Track::new(START, true);
+        let mut track = Track::new(Settings::default(), START, true);
         let mut done = 0.0;
         for at in (0..(hours * HOUR as f64) as u64).step_by(INTERVAL_NS as usize) {
             let hour = at as f64 / HOUR as f64;

@@ -7,6 +7,7 @@ mod gpu;
 mod hold;
 mod host;
 mod killed;
+mod leak;
 mod lowered;
 mod neighbour;
 mod node;
@@ -68,6 +69,8 @@ pub const RULES: &[Rule] = &[
     gpu::XID,
     gpu::DRIVER_GONE,
     killed::BY_A_PROCESS,
+    leak::PROCESSES,
+    leak::PROCESS,
     slow::server::KV_EXHAUSTED,
     slow::server::QUEUE,
     slow::memory::READ_AGAIN,
@@ -122,5 +125,6 @@ fn unknown(facts: &Facts<'_>) -> Finding {
         Kind::GpuLost => gpu::unknown(facts),
         Kind::Killed => killed::unknown(facts),
         Kind::Latency | Kind::GpuStarved => slow::unknown(facts),
+        Kind::Leak => leak::unknown(facts),
     }
 }

@@ -2,6 +2,7 @@
 
 mod chart;
 mod latency;
+mod leak;
 mod sentence;
 mod slow;
 pub mod spark;
@@ -54,6 +55,9 @@ pub fn page(incident: &Incident, checks: &[[String; 2]], width: usize, colour: b
     if let Some(starved) = &evidence.starved {
         slow::starved(&mut page, starved);
     }
+    if let Some(found) = &evidence.leak {
+        leak::rises(&mut page, found);
+    }
     if let Some(found) = &evidence.slow {
         slow::changed(&mut page, found);
     }
@@ -79,7 +83,9 @@ pub fn page(incident: &Incident, checks: &[[String; 2]], width: usize, colour: b
     consumers(&mut page, &format!("Largest workloads below {limited}"), &evidence.within);
     let most = match incident.kind {
         Kind::MemoryPressure | Kind::IoPressure => "Workloads that waited most on this host",
-        Kind::Oom | Kind::GpuLost | Kind::Killed | Kind::Latency | Kind::GpuStarved => "Largest workloads on this host",
+        Kind::Oom | Kind::GpuLost | Kind::Killed | Kind::Latency | Kind::GpuStarved | Kind::Leak => {
+            "Largest workloads on this host"
+        }
     };
     consumers(&mut page, most, &evidence.consumers);
     if evidence.host.total_bytes.is_some() {
@@ -227,6 +233,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Killed => "kill by a process",
         Kind::Latency => "slow answers",
         Kind::GpuStarved => "starved GPU",
+        Kind::Leak => "leak",
     }
 }
 

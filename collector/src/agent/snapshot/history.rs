@@ -72,6 +72,7 @@ mod tests {
             history: None,
             level: None,
             starved: None,
+            leak: None,
         };
         let memory = [(host::Statistic::MemoryTotal, 100), (host::Statistic::MemoryAvailable, 40)];
         engine.apply(&Sample { time: 9000 * SECOND, reading: Reading::Start(start) });

@@ -29,6 +29,7 @@ fn engine() -> Engine {
         history: None,
         level: None,
         starved: None,
+        leak: None,
     };
     for reading in [Reading::Start(start), Reading::Cgroup(cgroup::Reading::Born { id: ID, path: "/a".into() })] {
         engine.apply(&Sample { time: 10, reading });

@@ -5,6 +5,7 @@ mod gpu;
 mod guard;
 mod history;
 mod latency;
+mod leak;
 mod level;
 mod model;
 mod model_file;
@@ -299,6 +300,7 @@ pub const SETTINGS: &[Setting] = &[
     starved::FALL,
     starved::WINDOW,
     starved::BASELINE,
+    leak::WINDOW,
     transfer::ENABLED,
     transfer::SCAN,
     model::ENABLED,

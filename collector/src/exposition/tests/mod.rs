@@ -36,6 +36,7 @@ fn engine<'a>(paths: impl IntoIterator<Item = &'a str>) -> Engine {
         history: None,
         level: None,
         starved: None,
+        leak: None,
     }));
     for probe in collector_common::SIGNALS.iter().flat_map(|signal| signal.probes) {
         let program = probe.program.into();

@@ -261,6 +261,7 @@ pub fn start(config: &Config, hierarchies: &Hierarchies) -> Start {
         history: Some(config.history.limits(super::cgroup::own_limit())),
         level: Some(config.level.limits()),
         starved: Some(config.starved.settings()),
+        leak: Some(config.leak.settings()),
     }
 }
 

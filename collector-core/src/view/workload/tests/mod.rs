@@ -30,6 +30,7 @@ impl World {
             history: None,
             level: None,
             starved: None,
+            leak: None,
         };
         World { workloads: Workloads::new(1, &start), coverage: Coverage::default() }
     }
