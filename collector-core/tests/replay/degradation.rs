@@ -25,6 +25,7 @@ fn record(limits: Option<Limits>, used: &[(u64, u64)]) -> String {
         history: None,
         level: limits,
         starved: None,
+        leak: None,
     };
     let mut samples = vec![Sample { time: BEGIN * SECOND, reading: Reading::Start(start) }];
     let seconds = used.iter().flat_map(|(count, used)| (0..*count).map(|_| *used));

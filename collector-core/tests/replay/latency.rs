@@ -77,6 +77,7 @@ impl World {
             history: None,
             level: None,
             starved: None,
+            leak: None,
         }));
         world.apply(Reading::Cgroup(cgroup::Reading::Born { id: ID, path: "/system.slice/vllm.service".into() }));
         world

@@ -30,6 +30,7 @@ impl Tape {
             history: None,
             level: None,
             starved: None,
+            leak: None,
         };
         let mut tape = Tape(Vec::new(), BEGIN);
         tape.add(Reading::Start(start));

@@ -41,6 +41,7 @@ impl Host {
             history: None,
             level: None,
             starved: None,
+            leak: None,
         }));
         for probe in collector_common::SIGNALS.iter().flat_map(|signal| signal.probes) {
             let program = probe.program.to_owned();

@@ -53,6 +53,7 @@ fn start() -> Sample {
         history: None,
         level: None,
         starved: None,
+        leak: None,
     };
     Sample { time: NOW, reading: Reading::Start(start) }
 }

@@ -14,6 +14,7 @@ pub mod slow;
 pub mod starved;
 pub mod table;
 mod told;
+pub mod what_if;
 
 /// The programs that scenarios start; only the tests know where they are.
 #[derive(Clone, Copy, Debug)]

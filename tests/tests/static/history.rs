@@ -31,6 +31,7 @@ impl Host {
             history: None,
             level: None,
             starved: None,
+            leak: None,
         };
         host.apply(Reading::Start(start));
         for id in 1..=WORKLOADS {

@@ -33,6 +33,7 @@ mod status;
 mod tidy;
 mod top;
 mod tree;
+mod what_if;
 
 use collector_tests::allocation::Counting;
 

@@ -63,6 +63,7 @@ fn steady(descriptors: usize) {
         history: None,
         level: None,
         starved: None,
+        leak: None,
     };
     engine.apply(&Sample { time: 1, reading: Reading::Start(start) });
     walk(&hierarchies.memory, &mut |id, path| {
@@ -168,6 +169,7 @@ fn with_one_place() -> (Engine, [(Id, String); 2]) {
         history: None,
         level: None,
         starved: None,
+        leak: None,
     };
     let mut engine = Engine::new();
     engine.apply(&Sample { time: 1, reading: Reading::Start(start) });
@@ -255,6 +257,7 @@ fn evaluating_the_rules_allocates_nothing() {
         history: None,
         level: None,
         starved: None,
+        leak: None,
     };
     feed(time, Reading::Start(start));
     for probe in SIGNALS.iter().flat_map(|signal| signal.probes) {

@@ -204,7 +204,7 @@ impl Agent {
             clock::unix_ns(),
             Vec::new(),
             &Default::default(),
-            &Default::default(),
+            (&Default::default(), &Default::default()),
             &models,
         )?;
         let mut agent = Agent { round, engine: Engine::new() };

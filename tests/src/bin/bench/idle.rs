@@ -105,8 +105,15 @@ fn ticks(rounds: usize) -> Result<Ticks> {
     let trimmed = machine::resident("self")?;
     let mut engine = Engine::new();
     let models = std::sync::Arc::new(Wanted::new(Settings::of(&config)?));
-    let mut round =
-        Round::open(&config, kernel, clock::unix_ns(), Vec::new(), &Default::default(), &Default::default(), &models)?;
+    let mut round = Round::open(
+        &config,
+        kernel,
+        clock::unix_ns(),
+        Vec::new(),
+        &Default::default(),
+        (&Default::default(), &Default::default()),
+        &models,
+    )?;
     let mut events = 0;
     let mut rows = HashSet::new();
     let mut fold = |sample: Sample, events: &mut u64| {

@@ -99,6 +99,7 @@ impl Bench {
             history: None,
             level: None,
             starved: None,
+            leak: None,
         };
         let born = cgroup::Reading::Born { id: CGROUP, path: "/system.slice/bench.service".into() };
         for reading in [Reading::Start(start), Reading::Cgroup(born)] {

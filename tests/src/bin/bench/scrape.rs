@@ -192,6 +192,7 @@ pub fn host(mut engine: Engine, life: Life, size: usize) -> (Engine, f64) {
         history: None,
         level: None,
         starved: None,
+        leak: None,
     }));
     for probe in collector_common::SIGNALS.iter().flat_map(|signal| signal.probes) {
         let program = probe.program.to_owned();

@@ -155,6 +155,7 @@ fn host(forest: &Forest, size: usize, descriptors: usize, period: u64) -> Result
         history: None,
         level: None,
         starved: None,
+        leak: None,
     }));
     let below = format!("{}/n", forest.path);
     let ours =

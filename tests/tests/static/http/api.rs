@@ -47,6 +47,7 @@ fn page() -> Arc<Page> {
         history: None,
         level: None,
         starved: None,
+        leak: None,
     }));
     for (id, path) in (1..).zip(NAMES) {
         let id = Id { hierarchy: 0, id };

@@ -56,6 +56,7 @@ impl Host {
             history: None,
             level: None,
             starved: None,
+            leak: None,
         }));
         host
     }
