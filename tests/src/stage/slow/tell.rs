@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::interrupt::{self, until};
 use super::super::row::Row;
 use super::super::told::{Listener, Told};
-use crate::agent::{Agent, body};
+use crate::agent::{Agent, get};
 
 const KIND: &str = "latency";
 /// Windows of a second, and a baseline of five of them.
@@ -75,7 +75,8 @@ impl Watch<'_> {
 
     /// Whether what is usual is known, and it is not slower now.
     fn is_usual(&self) -> bool {
-        let page = body(&self.agent.address, "/metrics", "");
+        // Without an answer it is not known: a host may be busy.
+        let page = get(&self.agent.address, "/metrics", "");
         let mut lines = page.lines().filter(|line| line.starts_with("headroom_model_latency_state{"));
         lines.any(|line| line.contains(self.port) && line.contains("state=\"ok\"") && line.ends_with(" 1"))
     }
