@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Child;
+use std::time::Duration;
 
 use collector::source::cgroup::Controller;
 
@@ -16,6 +17,10 @@ use crate::swap::Swap;
 
 /// Bytes of swap, where there is any.
 const SWAP: u64 = 1 << 30;
+
+/// By how much a limit is lowered at once, and how often at most.
+const STEP: u64 = 4 << 20;
+const STEPS: u32 = 1000;
 
 /// Where a scenario plays.
 pub struct Stage {
@@ -78,17 +83,21 @@ impl Place {
 
     /// A limit beyond which it swaps.
     pub fn limit_before_swap(&self, bytes: u64) {
-        // Cgroup v1 gives up while pages are still being written.
-        let file = if self.0.is_v2() { "memory.max" } else { "memory.limit_in_bytes" };
-        let mut set = Ok(());
-        for _ in 0..200 {
-            set = fs::write(self.0.memory().join(file), bytes.to_string());
-            if set.is_ok() {
+        let memory = self.0.memory();
+        if self.0.is_v2() {
+            return fs::write(memory.join("memory.max"), bytes.to_string()).unwrap();
+        }
+        // Cgroup v1 refuses a limit if it cannot make room at once: step by step it can.
+        let used = || fs::read_to_string(memory.join("memory.usage_in_bytes")).unwrap().trim().parse::<u64>().unwrap();
+        for _ in 0..STEPS {
+            let next = bytes.max(used().saturating_sub(STEP));
+            let set = fs::write(memory.join("memory.limit_in_bytes"), next.to_string());
+            if set.is_ok() && next == bytes {
                 return;
             }
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(20));
         }
-        panic!("a limit of {bytes}: {set:?}");
+        panic!("a limit of {bytes}: {} bytes are in use", used());
     }
 
     pub fn high(&self, bytes: u64) {
