@@ -43,7 +43,9 @@ pub fn fits(view: &View, uid: u32, want: &Want, gpus: &[String], period: Period)
         )
     };
     if want.hard.peak > 0 {
-        let Some(memory) = view.host.memory() else { return Err("not known: how much memory this host has".to_owned()) };
+        let Some(memory) = view.host.memory() else {
+            return Err("not known: how much memory this host has".to_owned());
+        };
         let total = memory.total.saturating_sub(super::kept(view, memory.total, view.level.limits.memory));
         let promised = sum(&|lease| lease.want.hard.peak);
         if want.hard.peak > total.saturating_sub(promised) {

@@ -14,7 +14,15 @@ const SECOND: u64 = 1_000_000_000;
 
 fn judged(view: &View, want: Want, claimed: &[Claimed]) -> Verdict {
     let caller = Caller { cgroup: Some("/a".into()), ..Caller::default() };
-    let case = Case { want: &want, priority: Priority::Normal, gpus: &[], caller: &caller, unit: None, lasts: None, told: true };
+    let case = Case {
+        want: &want,
+        priority: Priority::Normal,
+        gpus: &[],
+        caller: &caller,
+        unit: None,
+        lasts: None,
+        told: true,
+    };
     judge(view, &case, claimed).verdict
 }
 

@@ -114,7 +114,9 @@ impl Question {
         for part in [&read.workload, &read.one_more].into_iter().flatten() {
             if part.quarters.is_empty() {
                 let name = part.workload.as_deref().unwrap_or_default();
-                return Err(Problem::unknown(format!("there is no workload {name:?} now, and the history has nothing of it")));
+                return Err(Problem::unknown(format!(
+                    "there is no workload {name:?} now, and the history has nothing of it"
+                )));
             }
         }
         let material = read.workload.as_ref().unwrap_or(&read.host);

@@ -92,7 +92,9 @@ pub(super) fn hours(material: &Material) -> Vec<Hour> {
         }
     }
     let known = least.into_iter().enumerate();
-    known.filter_map(|(hour_of_week, least)| least.map(|(free_ratio, binds)| Hour { hour_of_week, free_ratio, binds })).collect()
+    known
+        .filter_map(|(hour_of_week, least)| least.map(|(free_ratio, binds)| Hour { hour_of_week, free_ratio, binds }))
+        .collect()
 }
 
 fn of_week(time: u64) -> usize {
@@ -126,7 +128,8 @@ pub(super) fn capacity(blocks: &mut Vec<Block>, hours: &[Hour], to: u64, zone: &
     if let Some(worst) = worst {
         let at = local(worst);
         let (day, hour) = (DAYS[at / 24], at % 24);
-        text += &format!(" The least: {} of {} on {day} from {hour:02}:00.", percent(worst.free_ratio), worst.binds.word());
+        text +=
+            &format!(" The least: {} of {} on {day} from {hour:02}:00.", percent(worst.free_ratio), worst.binds.word());
     }
     blocks.push(Block::Paragraph(text));
     let mut table = Table::new(["FROM", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"], 1);

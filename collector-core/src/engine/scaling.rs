@@ -96,8 +96,7 @@ mod tests {
             workload: None,
             parent: None,
         });
-        let models =
-            vec![Model { name: "m".into(), values: numbers.iter().copied().collect(), latency: Vec::new() }];
+        let models = vec![Model { name: "m".into(), values: numbers.iter().copied().collect(), latency: Vec::new() }];
         let answer = Some(Answer { state: State::Up, why: None, took: 1, memory: None, models });
         view.models.fold(time, &Reading { server, answer }, &mut Coverage::default());
         view.time = time;
@@ -122,7 +121,11 @@ mod tests {
     fn a_busy_model_wants_one_more_and_then_nothing_for_five_minutes() {
         let mut view = View { time: 1000 * S, ..View::default() };
         run(&mut view, 290, &["a"], 4);
-        assert_eq!((desired(&view), view.scaling.models["m"].load), (1, 1.0), "the cool-down counts from when it was first seen");
+        assert_eq!(
+            (desired(&view), view.scaling.models["m"].load),
+            (1, 1.0),
+            "the cool-down counts from when it was first seen"
+        );
         run(&mut view, 30, &["a"], 4);
         assert_eq!(desired(&view), 2);
         // Somebody starts it, and both have little to do.

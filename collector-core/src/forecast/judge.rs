@@ -144,7 +144,8 @@ mod tests {
         assert!(judged.way.line && judged.way.pattern == Pattern::None, "{:?}", judged.way);
         let [low, value, high] = judged.ahead(48);
         assert!(low <= value && value <= high && (440.0..460.0).contains(&value), "{low} {value} {high}");
-        let daily: Vec<Option<f64>> = (0..400).map(|hour| Some(f64::from((hour % 24) / 12 * 50 + hour * 7 % 5))).collect();
+        let daily: Vec<Option<f64>> =
+            (0..400).map(|hour| Some(f64::from((hour % 24) / 12 * 50 + hour * 7 % 5))).collect();
         let judged = Judged::of(&daily, 24, true).unwrap();
         assert!(judged.way.pattern != Pattern::None && !judged.way.line, "{:?}", judged.way);
         assert_eq!(Judged::of(&daily, 24, false).unwrap().way.pattern, Pattern::None);

@@ -189,11 +189,9 @@ impl Forecast {
         for subject in subject::all(material, facts) {
             match outlook(&subject, facts.now, hours) {
                 Ok(outlook) => forecast.outlooks.push(outlook),
-                Err(missing) => forecast.not_known.push(NotKnown {
-                    resource: subject.resource,
-                    of: subject.of.clone(),
-                    missing,
-                }),
+                Err(missing) => {
+                    forecast.not_known.push(NotKnown { resource: subject.resource, of: subject.of.clone(), missing })
+                }
             }
         }
         forecast
@@ -286,7 +284,8 @@ fn cleaners(subject: &Subject, saw: Option<saw::Saw>, steps: &Steps, points: &[P
         let who = format!("something that was seen to clean up {} times, each {hours:.0} h", saw.falls);
         Cleaner { who, from: saw.top, time: when(saw.top) }
     });
-    let known = subject.cleaners.iter().map(|(who, from)| Cleaner { who: (*who).to_owned(), from: *from, time: when(*from) });
+    let known =
+        subject.cleaners.iter().map(|(who, from)| Cleaner { who: (*who).to_owned(), from: *from, time: when(*from) });
     seen.into_iter().chain(known).collect()
 }
 

@@ -34,9 +34,9 @@ impl Way {
     /// All that are tried, the simplest first.
     pub fn all() -> impl Iterator<Item = Way> {
         [Pattern::None, Pattern::Daily, Pattern::Weekly].into_iter().flat_map(|pattern| {
-            [false, true].into_iter().flat_map(move |line| {
-                [0.02, 0.15, 0.6].into_iter().map(move |forgets| Way { forgets, line, pattern })
-            })
+            [false, true]
+                .into_iter()
+                .flat_map(move |line| [0.02, 0.15, 0.6].into_iter().map(move |forgets| Way { forgets, line, pattern }))
         })
     }
 

@@ -75,7 +75,8 @@ pub fn one_more(host: &Material, workload: &Material, facts: &Facts) -> OneMore 
         (None, _) => not_known.push(format!("how much memory {name} takes")),
         (_, None) => not_known.push("how much memory this host has".to_owned()),
     }
-    let cpus = host.counts.iter().rev().find(|(_, rare, _)| matches!(rare, Rare::Cpus)).map(|(.., count)| *count as f64);
+    let cpus =
+        host.counts.iter().rev().find(|(_, rare, _)| matches!(rare, Rare::Cpus)).map(|(.., count)| *count as f64);
     match (needs(Series::Cpu), cpus) {
         (Some(need), Some(limit)) => {
             // CPUs are shared: what counts is the mean of a quarter, not its busiest second.
@@ -89,7 +90,9 @@ pub fn one_more(host: &Material, workload: &Material, facts: &Facts) -> OneMore 
     }
     if let Some(need) = needs(Series::Vram).filter(|need| *need > 0.0) {
         let on = host.cards.iter().filter_map(|card| {
-            let of = |known: &Known<{ crate::tier::FIGURES }>, figure: Figure| known.values[figure as usize][2].map(f64::from);
+            let of = |known: &Known<{ crate::tier::FIGURES }>, figure: Figure| {
+                known.values[figure as usize][2].map(f64::from)
+            };
             let limit = card.quarters.iter().rev().find_map(|known| of(known, Figure::MemoryUsable))?;
             let used = |known: &Known<{ crate::tier::FIGURES }>| Some((known.time, of(known, Figure::MemoryUsed)?));
             let rows: Vec<(u64, f64)> = card.quarters.iter().filter_map(used).collect();
@@ -181,7 +184,9 @@ fn sentence(name: &str, verdict: Decision, parts: &[Part], hours: f64, not_known
     let share = crate::amount::percent(first.fits_ratio);
     let mut text = match verdict {
         Decision::Yes => format!("One more {name} would have fit all the time of the last {days:.1} days: {numbers}."),
-        Decision::Unknown => format!("Not known whether one more {name} fits: {}. {}.", not_known.join("; "), capital(&numbers)),
+        Decision::Unknown => {
+            format!("Not known whether one more {name} fits: {}. {}.", not_known.join("; "), capital(&numbers))
+        }
         _ => format!(
             "One more {name} would have fit {share} of the time of the last {days:.1} days; {what} binds first: {numbers}."
         ),
@@ -238,7 +243,11 @@ mod tests {
         let part = &no.parts[0];
         assert_eq!((part.resource, part.short_hours.len()), (Resource::Memory, 70), "{no:?}");
         assert!((part.fits_ratio - 14.0 / 24.0).abs() < 0.01 && (part.free_least - 24.0 * GIB).abs() < 0.1 * GIB);
-        assert!(no.sentence.contains("host memory binds first") && no.sentence.contains("Mon 08:00"), "{}", no.sentence);
+        assert!(
+            no.sentence.contains("host memory binds first") && no.sentence.contains("Mon 08:00"),
+            "{}",
+            no.sentence
+        );
     }
 
     #[test]

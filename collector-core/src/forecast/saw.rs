@@ -37,7 +37,8 @@ pub fn saw(past: &[Option<f64>]) -> Option<Saw> {
         return None;
     }
     let [tops, floors] = [0, 1].map(|side| found.iter().map(move |pair| pair[side].1));
-    let (lowest_top, top) = tops.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), it| (low.min(it), high.max(it)));
+    let (lowest_top, top) =
+        tops.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), it| (low.min(it), high.max(it)));
     let floor = floors.fold(f64::INFINITY, f64::min);
     let rest = known.len() - 1 - found.len();
     let rises = known.windows(2).filter(|pair| pair[1].1 > pair[0].1).count();
@@ -64,7 +65,9 @@ mod tests {
     fn days_noise_lines_and_steps_are_none() {
         let of = |value: &dyn Fn(usize) -> f64| saw(&(0..240).map(|at| Some(value(at))).collect::<Vec<_>>());
         assert_eq!(of(&|at| if at % 24 < 12 { 10.0 } else { 50.0 }), None, "work of a day");
-        let noise = |at: usize| ((at as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33).wrapping_mul(0x2545_F491) >> 24 & 0xff;
+        let noise = |at: usize| {
+            ((at as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33).wrapping_mul(0x2545_F491) >> 24 & 0xff
+        };
         assert_eq!(of(&|at| noise(at) as f64), None, "noise");
         assert_eq!(of(&|at| at as f64), None, "a line");
         assert_eq!(of(&|at| if at < 100 { 90.0 } else { 10.0 }), None, "a restart");

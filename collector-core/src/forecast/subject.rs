@@ -27,7 +27,8 @@ pub(super) struct Subject {
 pub(super) fn all(material: &Material, facts: &Facts) -> Vec<Subject> {
     let of = |series: Series| kept(series).map(|kept| quarters(material, kept)).unwrap_or_default();
     let limit = of(Series::MemoryLimit).iter().rev().find_map(|(.., [_, _, most])| most.map(f64::from));
-    let mut all = vec![Subject { limit, most: limit, ..subject(Resource::Memory, None, Unit::Bytes, of(Series::Memory)) }];
+    let mut all =
+        vec![Subject { limit, most: limit, ..subject(Resource::Memory, None, Unit::Bytes, of(Series::Memory)) }];
     let is_host = material.workload.is_none();
     let cpus = last(&material.counts, |rare| matches!(rare, Rare::Cpus)).filter(|_| is_host);
     all.push(Subject { limit: cpus, most: cpus, ..subject(Resource::Cpu, None, Unit::Cpus, of(Series::Cpu)) });
@@ -66,8 +67,7 @@ fn cards(material: &Material) -> Vec<Subject> {
         let of = |figure: Figure| -> Vec<Quarter> {
             card.quarters.iter().map(|known| (known.time, known.seconds, known.values[figure as usize])).collect()
         };
-        let usable =
-            of(Figure::MemoryUsable).iter().rev().find_map(|(.., [_, _, most])| most.map(f64::from));
+        let usable = of(Figure::MemoryUsable).iter().rev().find_map(|(.., [_, _, most])| most.map(f64::from));
         let gpu = || Some(card.gpu.to_string());
         all.push(Subject {
             limit: usable,

@@ -22,7 +22,9 @@ pub const BYTES: Metric = Metric {
     read: |view, emit| {
         let mut sums: BTreeMap<(String, String, &str), u64> = BTreeMap::new();
         let waiting = view.leases.waiting.values().map(|waiting| &waiting.lease);
-        for lease in view.leases.held.values().filter(|lease| lease.is_held() || lease.state == State::Planned).chain(waiting) {
+        for lease in
+            view.leases.held.values().filter(|lease| lease.is_held() || lease.state == State::Planned).chain(waiting)
+        {
             let shown = view.reservation(lease);
             for part in shown.resources.iter().filter(|part| !["CPU", "network", "slot"].contains(&&*part.resource)) {
                 let resource = part.resource.replace(' ', "_").to_lowercase();

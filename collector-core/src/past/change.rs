@@ -338,7 +338,8 @@ mod tests {
     fn the_use_of_all_models_fits_into_a_line() {
         let hour = UseHour { weeks: 4, quarters: 16, requests: 123_456.0, tokens: 123_456_789.0 };
         let used = Use { first: u64::MAX, last: u64::MAX, requests: 1e9, tokens: 1e12, week: vec![hour; HOURS] };
-        let models = (0..MODELS).map(|number| (format!("a/model/of/some/team:{number}").into(), used.clone())).collect();
+        let models =
+            (0..MODELS).map(|number| (format!("a/model/of/some/team:{number}").into(), used.clone())).collect();
         let past = Past { time: 1, models, ..Past::default() };
         let [part] = &Change::between(&Past::default(), &past)[..] else { panic!() };
         let bytes = serde_json::to_string(part).unwrap().len();

@@ -43,7 +43,11 @@ const KINDS: [(&str, World); 8] = [
     ("a pattern of the day", |dice, length| {
         let swing = 50.0 + 150.0 * dice.uniform();
         let wave = |at: usize| (at as f64 / A_DAY as f64 * std::f64::consts::TAU).sin();
-        slow(dice, length, 12.0, 0.9).into_iter().enumerate().map(|(at, noise)| 400.0 + swing * wave(at) + noise).collect()
+        slow(dice, length, 12.0, 0.9)
+            .into_iter()
+            .enumerate()
+            .map(|(at, noise)| 400.0 + swing * wave(at) + noise)
+            .collect()
     }),
     ("office hours, Monday to Friday", |dice, length| {
         let (low, high) = (100.0 + 50.0 * dice.uniform(), 300.0 + 200.0 * dice.uniform());

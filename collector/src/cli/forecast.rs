@@ -207,8 +207,7 @@ mod tests {
         };
         let missing =
             NotKnown { resource: Resource::Vram, of: Some("0".into()), missing: "6 hours of history".to_owned() };
-        let forecast =
-            Forecast { outlooks: vec![outlook], not_known: vec![missing], hours: 24, ..Forecast::default() };
+        let forecast = Forecast { outlooks: vec![outlook], not_known: vec![missing], hours: 24, ..Forecast::default() };
         let text = page(&forecast, 80, false);
         assert!(text.starts_with("memory: 2 GB now\\x1b[2J, flat.\n") && text.contains("EXPECTED"), "{text}");
         assert_eq!(text.lines().count(), 1 + 1 + 12 + 1, "{text}");

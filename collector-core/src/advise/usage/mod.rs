@@ -134,7 +134,10 @@ fn begins(used: &Use, week: &[Hour]) -> Option<(usize, Vec<usize>)> {
         let often = days.iter().any(|day| used.week[day * 24 + hour].weeks >= WEEKS);
         days.len() >= DAYS || often
     };
-    (0..24).map(|hour| (hour, days(hour))).filter(enough).max_by_key(|(hour, days)| (days.len(), std::cmp::Reverse(*hour)))
+    (0..24)
+        .map(|hour| (hour, days(hour)))
+        .filter(enough)
+        .max_by_key(|(hour, days)| (days.len(), std::cmp::Reverse(*hour)))
 }
 
 fn warm(given: &Given<'_>, judged: &mut Judged) {
@@ -275,7 +278,8 @@ fn unload(given: &Given<'_>, judged: &mut Judged) {
         let object = workload.map_or(Object::Host, |workload| Object::Workload(workload.name.to_string()));
         let weeks = weeks(given);
         let days = idle as f64 / (24 * HOUR_NS) as f64;
-        let holds = bytes.map(|bytes| format!(" It holds {} of GPU memory.", amount::bytes(bytes as u64))).unwrap_or_default();
+        let holds =
+            bytes.map(|bytes| format!(" It holds {} of GPU memory.", amount::bytes(bytes as u64))).unwrap_or_default();
         let is_ollama = told.server.kind == Some(server::Kind::Ollama);
         judged.advice.push(Advice {
             id: format!("{UNLOAD}:{model}"),

@@ -165,9 +165,8 @@ fn too_much(view: &View, caller: &Caller, want: &Want, claim: &Claim) -> Option<
     let total = view.host.memory()?.total;
     let most = total / 100 * limits.share;
     // What it takes up does not count twice.
-    let takes_up = |one: &Claimed| {
-        claim.begins_in_seconds.is_none() && one.is_taken_up_by(caller.uid, claim.unit.as_deref())
-    };
+    let takes_up =
+        |one: &Claimed| claim.begins_in_seconds.is_none() && one.is_taken_up_by(caller.uid, claim.unit.as_deref());
     let mine = promised(view).into_iter().filter(|one| one.uid == caller.uid && !takes_up(one));
     let kept = mine.fold(0_u64, |sum, one| sum.saturating_add(one.hard));
     (kept.saturating_add(want.hard.peak) > most).then(|| {

@@ -126,8 +126,15 @@ fn admit(view: &mut View, caller: &Caller, ask: &Ask) -> (u16, Body) {
     }
     let (need, lesson) = work::taught(view, caller.uid, &ask.need, ask.work.as_deref(), &ask.gpus);
     let want = Want::of(&need);
-    let case =
-        Case { want: &want, priority: ask.priority, gpus: &ask.gpus, caller, unit: ask.unit.as_deref(), lasts: None, told: true };
+    let case = Case {
+        want: &want,
+        priority: ask.priority,
+        gpus: &ask.gpus,
+        caller,
+        unit: ask.unit.as_deref(),
+        lasts: None,
+        told: true,
+    };
     let (claimed, ahead) = rank::ahead(view, ask.priority);
     let mut judged = admission::judge_need(view, &need, &case, &claimed);
     judged.verdict.learned = lesson;

@@ -22,9 +22,9 @@ impl Host {
             .collect();
         all.sort_by_key(|(_, size, _)| std::cmp::Reverse(*size));
         all.truncate(FILESYSTEMS);
-        let disks = all.into_iter().flat_map(|(mount, size, used)| {
-            [(Rare::Disk(mount.clone()), used), (Rare::DiskSize(mount.clone()), size)]
-        });
+        let disks = all
+            .into_iter()
+            .flat_map(|(mount, size, used)| [(Rare::Disk(mount.clone()), used), (Rare::DiskSize(mount.clone()), size)]);
         let cpus = self.statistics.get(Cpus).map(|cpus| (Rare::Cpus, cpus));
         disks.chain(cpus)
     }

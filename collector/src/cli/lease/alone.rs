@@ -27,7 +27,8 @@ pub fn verdict(ask: &Ask, effective: &Effective) -> Result<Verdict> {
     let caller = places.locate(caller, places.of(std::process::id()));
     let want = Want::of(&ask.need);
     let unit = ask.unit.as_deref();
-    let case = Case { want: &want, priority: ask.priority, gpus: &ask.gpus, caller: &caller, unit, lasts: None, told: true };
+    let case =
+        Case { want: &want, priority: ask.priority, gpus: &ask.gpus, caller: &caller, unit, lasts: None, told: true };
     let mut verdict = admission::judge_need(view, &ask.need, &case, &[]).verdict;
     verdict.not_known.push("what others were promised and do not use yet: no agent keeps reservations here".to_owned());
     verdict

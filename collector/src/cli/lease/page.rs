@@ -80,18 +80,19 @@ pub fn reservations(all: &[Reservation], width: usize, colour: bool) -> String {
     let columns = [
         Column::text("ID", all, |one| (Paint::Plain, one.id.to_string())),
         Column::text("WORKLOAD", all, |one| (Paint::Plain, one.workload.clone())),
-        Column::text("STATE", all, |one| {
-            (if one.orphans.is_empty() { Paint::Plain } else { Paint::Red }, state(one))
-        }),
+        Column::text("STATE", all, |one| (if one.orphans.is_empty() { Paint::Plain } else { Paint::Red }, state(one))),
         Column::text("PRIORITY", all, |one| (Paint::Plain, one.priority.label().to_owned())),
         Column::number("AGE", all, |one| Some(time(one.age_seconds))),
         Column::number("ENDS IN", all, |one| one.ends_in_seconds.map(time)),
         Column::text("OWNER", all, |one| {
-            (Paint::Plain, match &one.owner {
-                None => "another user's".to_owned(),
-                Some(_) if one.state == State::Planned => "nobody yet".to_owned(),
-                Some(found) => owner(found),
-            })
+            (
+                Paint::Plain,
+                match &one.owner {
+                    None => "another user's".to_owned(),
+                    Some(_) if one.state == State::Planned => "nobody yet".to_owned(),
+                    Some(found) => owner(found),
+                },
+            )
         }),
         Column::text("USED OF RESERVED", all, |one| {
             (Paint::Plain, one.resources.iter().map(part).collect::<Vec<_>>().join(", "))
