@@ -111,7 +111,7 @@ impl<'a> Sizes<'a> {
             return Verdict::Raise { limit, to: round_up(need.target), cause: Cause::Near(need) };
         }
         let share = at.waited / need.seconds.max(1) as f64;
-        if at.days > 0 && share >= WAITS && !self.host.is_some_and(|host| host.days > 0) {
+        if at.days > 0 && share >= WAITS && self.host.is_none_or(|host| host.days == 0) {
             let cause = Cause::Starved { share, waited: at.waited };
             return Verdict::Raise { limit, to: round_up(limit * AFTER_KILL), cause };
         }
