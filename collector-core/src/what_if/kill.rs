@@ -64,7 +64,7 @@ pub fn judge(change: &Change, domain: &mut Domain, shortage: &Shortage) -> Judge
     let Some(room) = room else {
         return Judged::new(
             Fate::Avoided,
-            "There would have been no limit; the host's memory was not full.".to_owned(),
+            "There would have been no limit; how much of the host's memory it would have taken is not in the recording.".to_owned(),
         );
     };
     let left = i128::from(room) - would;
