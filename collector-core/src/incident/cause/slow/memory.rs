@@ -100,9 +100,14 @@ const MEMORY: &[Fact] = &[Fact::Memory, Fact::MemoryLimit, Fact::MemoryHigh, Fac
 pub(in crate::incident::cause) const READ_AGAIN: Rule = Rule {
     name: "read_again",
     kinds: BOTH,
-    when: "At least 1 MB a second more of its file pages than before was dropped from memory and soon read again, half as much again: of a model server the weights of a mapped model, of other work its data set.",
+    when: "At least 1 MB a second more of its file pages than before was dropped from memory and soon read again, half as much again, and no more came back from swap: of a model server the weights of a mapped model, of other work its data set.",
     find: |facts| {
         let worse = facts.worse(Fact::RefaultFile, AGAIN_BY)?;
+        // Whoever swaps reads some of its program again as well.
+        let swaps = facts.worse(Fact::RefaultAnon, AGAIN_BY);
+        if swaps.is_some_and(|swaps| swaps.now > worse.now) {
+            return None;
+        }
         let what = match facts.incident.kind {
             Kind::Latency => "weights, most likely: a mapped model that does not stay in memory",
             _ => "its data does not stay in the page cache",
