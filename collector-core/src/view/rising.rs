@@ -211,7 +211,7 @@ mod tests {
         // Another process has the number of one that ended.
         let again = grown(&[first.clone(), reading(3, &[(8, 900, 60), (7, 100, 510), (9, 110, 10)])]).unwrap();
         assert_eq!((&*again.comm, again.held, again.new), ("p8", [0, 60 * MIB], true));
-        assert_eq!(grown(&[first.clone()]), None, "it was looked at once");
+        assert_eq!(grown(std::slice::from_ref(&first)), None, "it was looked at once");
         assert_eq!(grown(&[first.clone(), first]), None, "nothing grew");
     }
 

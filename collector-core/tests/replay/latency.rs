@@ -100,7 +100,9 @@ impl World {
             self.second += STEP;
             // A little more and a little less from step to step.
             let chance = 1.0 + ((self.second * 7919) % 13) as f64 / 200.0;
-            for (stage, seconds, times) in [(0, now.first, 1), (1, now.between, 40)] {
+            // Who runs twice as many at once was asked for twice as many.
+            let asked = now.running / USUAL.running;
+            for (stage, seconds, times) in [(0, now.first, asked), (1, now.between, 40 * asked)] {
                 for around in AROUND {
                     let seconds = seconds * around * chance;
                     let bucket = EDGES.iter().position(|edge| seconds <= *edge).unwrap_or(EDGES.len());
@@ -108,7 +110,7 @@ impl World {
                     self.sums[stage] += seconds * times as f64;
                 }
             }
-            (self.requests, self.preempted) = (self.requests + 10, self.preempted + now.preempted);
+            (self.requests, self.preempted) = (self.requests + 10 * asked, self.preempted + now.preempted);
             let text = self.exposition(now);
             self.asker.begin(self.second * SECOND);
             while let Some(path) = self.asker.next() {

@@ -105,6 +105,6 @@ fn sure(seconds: f64, most: Confidence) -> (Confidence, String) {
 fn holders<'a>(given: &Given<'a>, gpu: &Gpu) -> Vec<(&'a str, Option<u64>)> {
     let held = gpu.holders(&given.view.workloads);
     let mut held: Vec<_> = held.into_iter().map(|(name, (_, bytes))| (name, bytes)).collect();
-    held.sort_by(|one, two| two.1.cmp(&one.1));
+    held.sort_by_key(|one| std::cmp::Reverse(one.1));
     held
 }

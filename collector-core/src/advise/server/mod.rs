@@ -56,9 +56,9 @@ fn each<'a>(given: &'a Given<'a>, kinds: &'a [Kind]) -> impl Iterator<Item = Ser
         up.into_iter().flat_map(move |kind| {
             told.models.iter().map(move |(model, served)| Served {
                 given,
-                told: &**told,
+                told,
                 kind,
-                model: &**model,
+                model,
                 values: &served.values,
                 workload: told.workload(&given.view.workloads),
                 day: given.view.slow.day_of_model(&told.server.name, model).unwrap_or_default(),

@@ -42,7 +42,7 @@ impl Settings {
         if self.rests == 0 {
             self.rests = INTERVAL;
             for (file, statistic, parse) in &mut self.files {
-                let read = file.read(buffer).map(|text| text.and_then(|text| parse(text)));
+                let read = file.read(buffer).map(|text| text.and_then(parse));
                 self.held.put(*statistic, read.as_ref().ok().copied().flatten());
                 result = result.and(read.map(drop).with_context(|| format!("read {}", file.path().display())));
             }
@@ -86,7 +86,9 @@ mod tests {
         assert_eq!(read(&mut settings), [Some(150), Some(1), Some(3)]);
         tree.write("sys/kernel/mm/transparent_hugepage/defrag", "always [sometimes] never\n");
         assert_eq!(read(&mut settings)[2], Some(3));
-        (2..INTERVAL).for_each(|_| drop(read(&mut settings)));
+        for _ in 2..INTERVAL {
+            read(&mut settings);
+        }
         assert_eq!(read(&mut settings), [Some(150), Some(1), None], "a word of a later kernel");
     }
 
