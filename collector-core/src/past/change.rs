@@ -331,7 +331,6 @@ mod tests {
         let later = Change::between(&before, &past);
         let bytes: usize = later.iter().map(|part| serde_json::to_string(part).unwrap().len()).sum();
         assert!(bytes < 1 << 19, "{bytes}");
-        println!("{} workloads of 28 days: {all} bytes at first, {bytes} a quarter of an hour", before.workloads.len());
     }
 
     #[test]

@@ -284,8 +284,11 @@ fn evaluating_the_rules_allocates_nothing() {
         let [(outcomes, with), (_, without)] = feed(time, Reading::Tick);
         let allocations = with - without;
         reported += outcomes.len();
+        // Ten seconds after the start, and each minute from then on, advice is judged; some of it is about rules.
+        let judges = round % 60 == 11;
         // The first round finds all series; alerts for those over their threshold here come a while later.
-        assert!(round == 1 || !outcomes.is_empty() || allocations == 0, "{allocations} allocations in round {round}");
+        let may = round == 1 || judges || !outcomes.is_empty();
+        assert!(may || allocations == 0, "{allocations} allocations in round {round}");
     }
     assert!(reported < 20, "{reported} alerts leave no quiet rounds");
 }

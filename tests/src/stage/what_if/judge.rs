@@ -1,10 +1,11 @@
 //! What was said of one side of a pair against what happened in the other, by the kernel's count and by what the agent recorded of it.
 
+use collector_core::engine::Engine;
 use collector_core::sample::{Reading, Sample};
 use collector_core::signal::cgroup;
 use collector_core::signal::reclaim;
 use collector_core::statistic::workload::Statistic::MemoryCurrent;
-use collector_core::what_if::{Fate, Report};
+use collector_core::what_if::{Change, Fate, Report, WhatIf};
 
 use super::pair::Pair;
 use crate::record;
@@ -22,6 +23,20 @@ pub struct Row {
     /// `None`: there is no size.
     pub size: Option<bool>,
     pub failed: Option<String>,
+}
+
+/// As `headroom replay --what-if` does.
+pub fn suppose(change: Change, samples: &[Sample]) -> Report {
+    let mut judge = WhatIf::new(change);
+    let [mut engine, mut other] = [Engine::new(), Engine::new()];
+    for sample in samples {
+        let otherwise = judge.alter(sample).map(|altered| other.apply(&altered)).unwrap_or_default();
+        let told = engine.apply(sample);
+        judge.see(sample, engine.view(), &told, &otherwise);
+    }
+    let told = engine.finish();
+    judge.told(engine.view(), &told);
+    judge.finish(engine.view())
 }
 
 /// One side, as it happened.

@@ -5,8 +5,7 @@ use std::process::{Command, Stdio};
 use collector_core::sample::Sample;
 use collector_core::what_if::Change;
 
-use super::judge::Row;
-use super::run::suppose;
+use super::judge::{Row, suppose};
 use crate::agent::{Agent, headroom};
 use crate::cgroup::Cgroup;
 use crate::provocation;

@@ -4,11 +4,8 @@ use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use collector::clock;
-use collector_core::engine::Engine;
-use collector_core::sample::Sample;
-use collector_core::what_if::{Change, Report, WhatIf};
 
-use super::judge::{Row, Side, judge};
+use super::judge::{Row, Side, judge, suppose};
 use super::pair::Pair;
 use super::request;
 use crate::agent::Agent;
@@ -83,20 +80,6 @@ fn side(program: &str, scenario: &Scenario, scale: &Scale) -> Result<Side, Strin
     let played = play(program, scenario, scale, |_| ended = clock::unix_ns())?;
     let root = played.paths.get("").cloned().ok_or("it has no cgroup of its own")?;
     Ok(Side { root, begun: played.begun, ended, kills: played.kills })
-}
-
-/// As `headroom replay --what-if` does.
-pub fn suppose(change: Change, samples: &[Sample]) -> Report {
-    let mut judge = WhatIf::new(change);
-    let [mut engine, mut other] = [Engine::new(), Engine::new()];
-    for sample in samples {
-        let otherwise = judge.alter(sample).map(|altered| other.apply(&altered)).unwrap_or_default();
-        let told = engine.apply(sample);
-        judge.see(sample, engine.view(), &told, &otherwise);
-    }
-    let told = engine.finish();
-    judge.told(engine.view(), &told);
-    judge.finish(engine.view())
 }
 
 fn mark(right: bool) -> &'static str {

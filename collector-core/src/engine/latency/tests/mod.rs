@@ -265,16 +265,9 @@ fn a_server_with_new_names_each_time_leaves_room_for_others() {
 
 #[test]
 #[ignore = "it takes minutes, and is for who changes how windows are judged: cargo test --release"]
-fn of_200_days_two_at_most_are_not_quiet() {
-    let loud: Vec<u64> = (1..=200).filter(|seed| !day(*seed, 24).began.is_empty()).collect();
-    assert!(loud.len() <= 2, "{loud:?}");
-}
-
-#[test]
-#[ignore = "it takes minutes, and is for who changes how windows are judged: cargo test --release -- --nocapture"]
-fn how_many_of_a_hundred_are_found() {
-    for slow in [(1.3, 1.3), (1.0, 1.3), (1.3, 1.0), (1.5, 1.0), (1.2, 1.2), (1.15, 1.15)] {
+fn of_a_hundred_that_are_a_third_slower_most_are_found() {
+    for slow in [(1.3, 1.3), (1.0, 1.3)] {
         let found = [30.0, 60.0, 120.0, 300.0].map(|requests| (requests, found(100, requests, slow)));
-        println!("{slow:?} as slow: of a hundred, by requests a minute: {found:?}");
+        assert!(found.iter().all(|(_, found)| *found >= 95), "{slow:?} as slow: by requests a minute: {found:?}");
     }
 }
