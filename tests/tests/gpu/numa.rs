@@ -51,7 +51,7 @@ fn memory_is_told_by_node_where_there_are_several() {
     let mut nvml = host(&["GPU-a"]);
     nvml.scenario["gpus"][0]["processes"] = json!([{"pid": holder.id(), "bytes": 1 << 30}]);
     nvml.apply();
-    let agent = nvml.agent_with("[model]\ninterval = \"500ms\"\n");
+    let agent = nvml.agent_with("[models]\ninterval = \"500ms\"\n");
     let workload = [("workload", &*cgroup.path)];
     if several {
         let far = [workload[0], ("node", "1")];
