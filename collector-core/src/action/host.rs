@@ -43,14 +43,31 @@ pub fn zram(bytes: u64) -> Action {
     let now = format!(
         "modprobe zram && dev=$(zramctl --find --size {mebibytes}M --algorithm lz4) && mkswap \"$dev\" && swapon --priority 100 \"$dev\""
     );
-    let lasting = format!("[zram0]\nzram-size = {mebibytes}\ncompression-algorithm = lz4\nswap-priority = 100\n");
     let commands = vec![
         Command::new(Tool::Shell, now).note("It lasts until the next boot."),
-        Command::new(Tool::Systemd, lasting).file("/etc/systemd/zram-generator.conf").note(
+        generator(mebibytes).note(
             "With systemd-zram-generator, from the next boot on. Debian's zram-tools has /etc/default/zramswap instead.",
         ),
     ];
     of(Kind::ZramOn, "zram", None, Some((mebibytes << 20).to_string()), commands)
+}
+
+/// The size from the next boot on of a zram device that is there already. None is added.
+pub fn zram_smaller(before: u64, bytes: u64) -> Action {
+    let mebibytes = bytes.div_ceil(1 << 20).max(1);
+    let command = generator(mebibytes).note(
+        "With systemd-zram-generator, in place of what it has for the device, from the next boot on. Debian's zram-tools has \
+         /etc/default/zramswap instead. For it to act before: first swapoff the present device, whose content must fit into memory, and \
+         zramctl --reset it.",
+    );
+    let shown = crate::amount::bytes;
+    let action = of(Kind::Configure, "zram", Some(shown(before)), Some(shown(mebibytes << 20)), vec![command]);
+    Action { undo: "Put back what the file had, and boot.".to_owned(), ..action }
+}
+
+fn generator(mebibytes: u64) -> Command {
+    let lines = format!("[zram0]\nzram-size = {mebibytes}\ncompression-algorithm = lz4\nswap-priority = 100\n");
+    Command::new(Tool::Systemd, lines).file("/etc/systemd/zram-generator.conf")
 }
 
 /// Transparent huge pages: `always`, `madvise` or `never`.

@@ -22,7 +22,7 @@ use utoipa::ToSchema;
 
 pub use change::Change;
 pub use file::{delete_model, delete_own_files, find_large, move_model};
-pub use host::{huge_pages, huge_pages_defrag, io_weights, swap_file, swap_off, sysctl, zram};
+pub use host::{huge_pages, huge_pages_defrag, io_weights, swap_file, swap_off, sysctl, zram, zram_smaller};
 pub use model::unload_model;
 pub use process::end;
 pub use program::{Program, Setting, configure};

@@ -1,6 +1,6 @@
 //! Changes of a workload's memory limits and of its server's settings, as actions. Knows no rule, and not what is typed.
 
-use crate::action::{Action, Program, Setting};
+use crate::action::{Action, Owner, Program, Setting, Target};
 use crate::target;
 use crate::view::View;
 
@@ -16,6 +16,18 @@ pub(super) fn memory_high(view: &View, workload: &str, bytes: Option<u64>) -> Ve
 /// And as much for the cgroups above it.
 pub(super) fn memory_low(view: &View, workload: &str, bytes: u64) -> Vec<Action> {
     target::of(view, workload).and_then(|target| target.memory_low(bytes)).into_iter().collect()
+}
+
+/// A weight of CPUs that is more or less than usual, to be set unless it has more or less already: that is not known. `None` for pods,
+/// whose weight follows from their request for CPUs.
+pub(super) fn cpu_weight(target: &Target, weight: u64) -> Option<Action> {
+    let mut action = target.cpu_weight(weight).filter(|_| !matches!(target.owner, Owner::Kubernetes { .. }))?;
+    let already = if weight > 100 { "more" } else { "less" };
+    for command in &mut action.commands {
+        let note = format!("Leave it as it is if it has {already} already.");
+        command.note = Some(command.note.take().map_or(note.clone(), |known| format!("{known} {note}")));
+    }
+    Some(action)
 }
 
 /// Each of these alone.

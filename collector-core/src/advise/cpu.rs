@@ -1,8 +1,9 @@
 //! CPU quotas that throttle, threads that a quota does not carry, and weights of servers that wait for CPUs.
 
+use super::change::cpu_weight;
 use super::draft::draft;
 use super::{Given, Judged, Rule};
-use crate::action::{Action, Object, Program, Setting, Target};
+use crate::action::{Action, Object, Program, Risk, Setting, Target, by_hand};
 use crate::advice::{Advice, Confidence, Evidence, Lacking, Saves, Unit};
 use crate::amount::{fixed, percent, seconds};
 use crate::identity::Kind;
@@ -251,9 +252,21 @@ fn weight(given: &Given<'_>, judged: &mut Judged) {
         if before < WAITED || busy_before < BUSY - 0.1 {
             continue;
         }
-        let action = target::of(view, &workload.name).and_then(|target| target.cpu_weight(MORE));
-        let Some(action) = action else { continue };
-        let title = format!("Give {} a CPU weight of {MORE} in place of the usual 100.", workload.name);
+        let Some(target) = target::of(view, &workload.name) else { continue };
+        let (title, action) = match cpu_weight(&target, MORE) {
+            Some(action) => (
+                format!("Give {} a CPU weight of {MORE}, unless it has more already: usual is 100.", workload.name),
+                action,
+            ),
+            None => (
+                format!("Give {} more weight than the others that use the CPUs.", workload.name),
+                by_hand(
+                    object.clone(),
+                    "a larger request for CPUs than it has: its weight follows".to_owned(),
+                    Risk::High,
+                ),
+            ),
+        };
         let why = format!(
             "Its tasks waited for a CPU in {} of the time in which they could run (in the half hour before: {}), while the host's CPUs were busy.",
             percent(now),

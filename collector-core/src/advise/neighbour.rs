@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::change::cpu_weight;
 use super::disk::{number, recent};
 use super::draft::draft;
+use super::limit::{Sizes, Verdict};
 use super::{Given, Judged, Rule};
 use crate::action::{Action, Object, Risk, Target, by_hand};
 use crate::advice::{Advice, Confidence, Evidence, Lacking, Saves, Unit};
@@ -60,8 +62,8 @@ struct Done<'a> {
 fn cpu(given: &Given<'_>, judged: &mut Judged) {
     each(given, judged, CPU, &[Shared::Cpu], |by, victim, done| {
         let less = done.used().map(|cpus| (2.0 * PART * cpus).round().max(1.0) / 2.0);
-        let own = by.map(|by| [by.cpu_weight(LESS), less.and_then(|less| by.cpu_max(Some(less)))]);
-        own.into_iter().flatten().chain([victim.and_then(|victim| victim.cpu_weight(MORE))]).flatten().collect()
+        let own = by.map(|by| [cpu_weight(by, LESS), less.and_then(|less| by.cpu_max(Some(less)))]);
+        own.into_iter().flatten().chain([victim.and_then(|victim| cpu_weight(victim, MORE))]).flatten().collect()
     });
 }
 
@@ -80,13 +82,11 @@ fn io(given: &Given<'_>, judged: &mut Judged) {
 }
 
 fn memory(given: &Given<'_>, judged: &mut Judged) {
-    let (view, past) = (given.view, given.past);
+    let view = given.view;
+    let sizes = Sizes::of(given);
     each(given, judged, MEMORY, &[Shared::Limit, Shared::Memory], |by, victim, done| {
-        let held = done.used();
-        // What it usually needs in a day; if that is no less than what it held, a limit there would not have helped.
-        let usual = by.and_then(|by| usual(past.workloads.get(&by.name).map(|span| &span.days[..])?));
-        let limit = usual.map(|usual| ROOM * usual).filter(|limit| held.is_none_or(|held| *limit < held));
-        let limit = limit.zip(by).and_then(|(limit, by)| by.memory_max(Some((limit as u64).next_multiple_of(1 << 20))));
+        let limit = by.and_then(|by| limit(&sizes, by, done.used()));
+        let limit = limit.zip(by).and_then(|(limit, by)| by.memory_max(Some(limit)));
         let keep = victim.and_then(|victim| {
             let workload = view.workloads.find(&victim.name)?;
             let held = workload.statistics.get(Statistic::MemoryWorkingSet).or(victim.known.memory)?;
@@ -94,6 +94,26 @@ fn memory(given: &Given<'_>, judged: &mut Judged) {
         });
         [limit, keep].into_iter().flatten().collect()
     });
+}
+
+/// A limit that would have helped: below what it held then and below the one that it has, where nothing of what it holds now would be
+/// killed. If the rules for limits say one, it is theirs; if they say that it needs more, it is none.
+fn limit(sizes: &Sizes<'_>, by: &Target, held: Option<f64>) -> Option<u64> {
+    let given = sizes.given;
+    let workload = given.view.workloads.find(&by.name)?;
+    let limit = match sizes.judge(workload) {
+        Verdict::Raise { .. } => return None,
+        Verdict::Lower { to, .. } | Verdict::Missing { to, .. } => to,
+        Verdict::Fits | Verdict::Lacking(_) => {
+            // What it usually needs in a day; if that is no less than what it held, a limit there would not have helped.
+            let usual = usual(&given.past.workloads.get(&by.name)?.days)?;
+            ((ROOM * usual) as u64).next_multiple_of(1 << 20)
+        }
+    };
+    let get = |statistic| workload.statistics.get(statistic);
+    let now = get(Statistic::MemoryWithoutCache).or_else(|| get(Statistic::MemoryCurrent))? as f64;
+    let less = get(Statistic::MemoryLimit).is_none_or(|set| limit < set);
+    (less && held.is_none_or(|held| (limit as f64) < held) && limit as f64 >= ROOM * now).then_some(limit)
 }
 
 /// The middle of the daily peaks.

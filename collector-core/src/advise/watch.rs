@@ -105,13 +105,13 @@ fn always(given: &Given<'_>, judged: &mut Judged) {
                 (title, vec![setting(&state.name, &[("above", new.clone())], Some(old), new)])
             }
             None => {
-                let title = format!("Remove what makes {} fire, or switch the rule off: it always fires.", state.name);
-                (title, vec![setting(&state.name, &[("enabled", "false".to_owned())], None, "false".to_owned())])
+                let title = format!("Remove what makes {} fire, or narrow the rule: it always fires.", state.name);
+                let what = "what makes it fire, or, if that is harmless, the rule: so that it leaves out what is known";
+                (title, vec![action::by_hand(object.clone(), what.to_owned(), Risk::Medium)])
             }
         };
         let why = format!("It fired for {} of the last week.", percent(share.min(1.0)));
-        let mut evidence =
-            vec![Evidence::measured("share of the week in which it fired, added up over series", share, Unit::Ratio)];
+        let mut evidence = vec![Evidence::measured("share of the week in which it fired", share, Unit::Ratio)];
         evidence.extend(
             better.map(|(_, to)| Evidence::computed("what its number exceeds in one hour of twenty", to, Unit::Ratio)),
         );

@@ -114,19 +114,21 @@ fn one(
             unreferenced.add(entry.bytes);
         }
         let in_use = uses.in_use(entry);
-        if !in_use && time.saturating_sub(uses.idle_since(entry, time)) >= unused_after {
+        let idle = !in_use && time.saturating_sub(uses.idle_since(entry, time)) >= unused_after;
+        if idle {
             unused.add(entry.bytes);
         }
-        largest.push((entry, in_use, duplicate));
+        largest.push((entry, in_use, duplicate, idle));
     }
     largest.sort_by_key(|(entry, ..)| (Reverse(entry.bytes), entry.name.clone()));
-    let stored = |(entry, in_use, duplicate): (&Entry, bool, bool)| Stored {
+    let stored = |(entry, in_use, duplicate, unused): (&Entry, bool, bool, bool)| Stored {
         name: entry.name.clone(),
         models: entry.models.iter().take(MODELS).cloned().collect(),
         bytes: entry.bytes,
         in_use,
         used: uses.last(entry, time),
         duplicate,
+        unused,
     };
     let unknown = listing.entries.iter().any(|entry| entry.cached.is_none());
     let named = listing.layout != Layout::Folder;
@@ -202,7 +204,10 @@ mod tests {
             change(&mut entry, &mut uses);
             judge(&[listing(Layout::Ollama, vec![entry])], &uses, 1000, AFTER).remove(0)
         };
-        let in_use = |store: &Store| (unused(store), store.largest[0].in_use, store.largest[0].used);
+        let in_use = |store: &Store| {
+            assert_eq!(unused(store).is_some_and(|files| files > 0), store.largest[0].unused, "{store:?}");
+            (unused(store), store.largest[0].in_use, store.largest[0].used)
+        };
         assert_eq!(in_use(&store(&|_, _| {})), (Some(1), false, None));
         // What was before the agent looked is not known.
         assert_eq!(in_use(&store(&|_, uses| uses.since = 950)), (Some(0), false, None));

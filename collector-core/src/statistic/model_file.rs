@@ -172,6 +172,9 @@ pub struct Stored {
     /// Its content is elsewhere, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub duplicate: bool,
+    /// Nothing used it for `model_file.unused_after`, and that is known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unused: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -82,6 +82,7 @@ function Item({ line, now }: { line: AdviceLine; now: number }) {
       <details>
         <summary>Evidence and commands</summary>
         <Evidence line={line} />
+        {line.actions.length > 1 && <p class="dim">Any one of these; the first fits best.</p>}
         {line.actions.map((action, at) => (
           <Change key={at} action={action} number={line.actions.length > 1 ? at + 1 : undefined} />
         ))}

@@ -38,7 +38,7 @@ pub(super) fn patches(
         let words = ["kubectl", "patch", kind, name, "--namespace", namespace, "--type", "strategic", "--patch"];
         let ask =
             format!("kubectl get pod {pod} --namespace {namespace} --output jsonpath={{.metadata.ownerReferences}}");
-        let note = format!("It replaces all pods of the {kind}: they start again. {sure} Check: {ask}");
+        let note = format!("This restarts it: all pods of the {kind} are replaced. {sure} Check: {ask}");
         Some(command(&words, &template)?.note(note))
     };
     let guess = "The name of the pod alone shows what made it.";
@@ -81,14 +81,13 @@ fn command(words: &[&str], patch: &Value) -> Option<Command> {
 }
 
 /// The container's `resources`. What Kubernetes has no field for (memory.low, weights of IO, sets of CPUs) is `None`.
+/// So is the weight of CPUs: it follows from the request for CPUs, which is not known here and may be larger already.
 fn resources(change: &Change) -> Option<Value> {
     Some(match change {
         Change::MemoryMax(bytes) => json!({ "limits": { "memory": bytes.map(quantity) } }),
         Change::CpuMax(cpus) => {
             json!({ "limits": { "cpu": cpus.map(|cpus| format!("{}m", (cpus * 1000.0).round())) } })
         }
-        // The kubelet gives 1024 shares for a requested CPU.
-        Change::CpuWeight(weight) => json!({ "requests": { "cpu": format!("{}m", weight * 10) } }),
         _ => return None,
     })
 }
@@ -148,6 +147,7 @@ mod tests {
     fn what_kubernetes_has_no_field_for_has_no_patch() {
         let patches = |change| patches(Some("prod"), Some("vllm-0"), Some("server"), &change).len();
         assert_eq!([patches(Change::MemoryLow(1)), patches(Change::IoWeight(100)), patches(Change::Freeze)], [0; 3]);
+        assert_eq!(patches(Change::CpuWeight(500)), 0, "a request that is set may be larger");
         assert_eq!([patches(Change::MemoryMax(Some(1 << 30))), patches(Change::MemoryMax(None))], [2, 1]);
         assert_eq!(super::patches(None, Some("vllm-0"), Some("server"), &Change::MemoryMax(Some(1 << 30))).len(), 0);
     }

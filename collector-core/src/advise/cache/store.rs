@@ -1,11 +1,11 @@
 //! Model files that nobody uses, by store.
 
-use crate::action::{Action, Command, Kind, Object, Risk, Tool, by_hand};
+use crate::action::{Action, Object, Risk, by_hand};
 use crate::advice::{Advice, Confidence, Evidence, Saves, Unit};
 use crate::advise::draft::draft;
 use crate::advise::{Given, Judged, Rule};
 use crate::amount::{bytes, percent};
-use crate::statistic::model_file::{Layout, Store, Stored};
+use crate::statistic::model_file::{Layout, Store};
 use crate::view::View;
 use crate::view::host::used_ratio;
 
@@ -55,9 +55,8 @@ fn advice(view: &View, store: &Store, (files, size): (u64, u64)) -> Advice {
     evidence.extend(
         store.unreferenced.map(|it| Evidence::measured("files that no model names", it.bytes as f64, Unit::Bytes)),
     );
-    let idle: Vec<&Stored> = store.largest.iter().filter(|stored| !stored.in_use && stored.used.is_none()).collect();
-    let models: Vec<&str> =
-        idle.iter().flat_map(|stored| stored.models.iter().map(|model| &**model)).take(NAMED).collect();
+    let idle = store.largest.iter().filter(|stored| stored.unused);
+    let models: Vec<&str> = idle.flat_map(|stored| stored.models.iter().map(|model| &**model)).take(NAMED).collect();
     let named = match models.is_empty() {
         true => String::new(),
         false => format!(" The largest that nobody was seen to use: {}.", models.join(", ")),
@@ -79,43 +78,20 @@ fn advice(view: &View, store: &Store, (files, size): (u64, u64)) -> Advice {
         ..Saves::default()
     });
     let title = format!("Delete model files that nobody uses from {}: {}.", store.path, bytes(size));
-    let actions = match ollama(store, &models) {
-        actions if actions.is_empty() => vec![by_hand(object.clone(), what(store.layout), Risk::High)],
-        actions => actions,
-    };
+    let actions = vec![delete(store, &models)];
     let because = because.to_owned();
     Advice { evidence, saves, confidence, because, ..draft(UNUSED.name, object, actions, title, why) }
 }
 
-fn what(layout: Layout) -> String {
-    match layout {
-        Layout::HuggingFace => {
-            "delete what is not needed: hf cache ls, hf cache rm (before: huggingface-cli delete-cache)"
-        }
-        _ => "delete what is not needed",
-    }
-    .to_owned()
-}
-
-/// Ollama deletes a model by its name, and what other models share stays.
-fn ollama(store: &Store, models: &[&str]) -> Vec<Action> {
-    let plain = |model: &&&str| {
-        !model.is_empty()
-            && !model.starts_with('-')
-            && model.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-:/".contains(&byte))
+/// By hand: a name says neither which server has the model nor whether another model shares its files.
+fn delete(store: &Store, models: &[&str]) -> Action {
+    let with = match store.layout {
+        Layout::HuggingFace => ", with the tools of its cache (hf cache)",
+        Layout::Ollama => ", by its name, with the server that reads this folder",
+        Layout::Folder => "",
     };
-    let delete = |model: &&str| Action {
-        kind: Kind::DeleteModel,
-        object: Object::File(store.path.to_string()),
-        key: Some((*model).to_owned()),
-        before: None,
-        after: None,
-        risk: Risk::High,
-        undo: format!("Load it again: ollama pull {model}"),
-        commands: vec![Command { tool: Tool::Ollama, text: format!("ollama rm {model}"), file: None, note: None }],
-    };
-    match store.layout {
-        Layout::Ollama => models.iter().filter(plain).map(delete).collect(),
-        _ => Vec::new(),
-    }
+    let which = if models.is_empty() { String::new() } else { format!(", such as {}", models.join(", ")) };
+    let what = format!("delete what is not needed from {}{which}{with}", store.path);
+    let undo = "Only if it came from a registry: pull it again.".to_owned();
+    Action { undo, ..by_hand(Object::File(store.path.to_string()), what, Risk::High) }
 }

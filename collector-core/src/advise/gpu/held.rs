@@ -83,9 +83,8 @@ pub(super) const LEFT: Rule = Rule {
                         card.name()
                     );
                     let why = format!("The owner of its reservation ended, and {much} of the GPU did not come back.");
-                    let ends = orphans.iter().map(|orphan| {
-                        by_hand(Object::Process(orphan.pid), format!("kill {} (SIGTERM first)", orphan.pid), Risk::High)
-                    });
+                    // All of them are one change: several would be ways to choose from.
+                    let what = format!("kill {} (SIGTERM first)", pids.join(" "));
                     let mut evidence =
                         vec![Evidence::measured("processes that are left", orphans.len() as f64, Unit::Count)];
                     evidence.extend(
@@ -100,7 +99,7 @@ pub(super) const LEFT: Rule = Rule {
                     let because =
                         "their owner is gone, and the driver lists them; whether they end by themselves is not known"
                             .to_owned();
-                    let advice = card.draft("gpu_memory_left", ends.collect(), title, why);
+                    let advice = card.draft("gpu_memory_left", card.by_hand(&what, Risk::High), title, why);
                     Advice { evidence, saves, confidence: Confidence::High, because, ..advice }
                 }
                 (true, Some(most)) => {

@@ -1,7 +1,7 @@
 //! Work that is far from its GPU: memory and CPUs in another memory node (NUMA).
 
 use super::{LATELY_NS, Rule, cards, holders, lacks};
-use crate::action::Object;
+use crate::action::{Object, Risk, by_hand};
 use crate::advice::{Advice, Confidence, Evidence, Unit};
 use crate::advise::draft::draft;
 use crate::amount::{bytes, percent};
@@ -54,7 +54,8 @@ pub(super) const REMOTE: Rule = Rule {
                 continue;
             }
             let rate = of(Fact::ToGpu).into_iter().chain(of(Fact::FromGpu)).reduce(f64::max);
-            let title = format!("Run {name} on the CPUs and in the memory of node {own}, where its GPU is");
+            let title =
+                format!("Run {name} on the CPUs of node {own}, where its GPU is: new memory then is there, too");
             let mut said = Vec::new();
             said.extend(far.map(|share| {
                 format!("{} of its memory ({}) are in other nodes", percent(share), bytes((share * all) as u64))
@@ -77,15 +78,19 @@ pub(super) const REMOTE: Rule = Rule {
             let (confidence, because) = match copies {
                 true => (
                     Confidence::Medium,
-                    "it copies much; memory that is there already only moves when it is allocated anew".to_owned(),
+                    "it copies much; memory that it has already stays where it is until it is allocated anew"
+                        .to_owned(),
                 ),
                 false => {
                     (Confidence::Low, "it copies little, or how much is not known, so little may be gained".to_owned())
                 }
             };
             let target = target::of(view, name);
-            let action = target.and_then(|target| target.cpuset(&near.cpus, Some(&own.to_string())));
-            let advice = draft("gpu_numa", object, action.into_iter().collect(), title, why);
+            // No memory nodes: bound to one of them, it would be killed when that is full.
+            let cpus = target.and_then(|target| target.cpuset(&near.cpus, None));
+            let what = format!("start it with numactl --preferred={own}, which takes other memory once that is full");
+            let actions = cpus.into_iter().chain([by_hand(object.clone(), what, Risk::High)]).collect();
+            let advice = draft("gpu_numa", object, actions, title, why);
             judged.advice.push(Advice { evidence, confidence, because, ..advice });
         }
     },

@@ -126,6 +126,8 @@ fn work_that_is_far_from_its_gpu() {
     let advice = with(GIB, 3 * GIB, true, Some(1)).advice("gpu_numa").unwrap();
     assert_eq!(advice.confidence, Confidence::Low, "it is not known to copy");
     assert!(advice.why.contains("75 % of its memory"), "{}", advice.why);
+    let commands: Vec<_> = advice.actions.iter().flat_map(|action| &action.commands).collect();
+    assert!(commands.iter().all(|command| !command.text.contains("mems") && !command.text.contains("MemoryNodes")));
     assert_eq!(with(3 * GIB, GIB, true, Some(1)).advice("gpu_numa"), None);
     let advice = with(3 * GIB, GIB, false, Some(1)).advice("gpu_numa").unwrap();
     assert!(advice.why.contains("may not run on CPUs of node 1 (8-15)"), "{}", advice.why);

@@ -1,8 +1,8 @@
 //! memory.high: where it harms, because nothing is left that the kernel could take, and where it helps, because there is.
 
 use super::size::Sizes;
-use crate::action::Object;
-use crate::advice::{Advice, Confidence, Evidence, Saves, Unit};
+use crate::action::{Object, Risk, by_hand};
+use crate::advice::{Advice, Confidence, Evidence, Lacking, Saves, Unit};
 use crate::advise::change::memory_high;
 use crate::advise::draft::draft;
 use crate::advise::need::{Need, need, recent, round_up, sized};
@@ -14,7 +14,7 @@ use crate::view::workload::Workload;
 
 pub(super) const TRAP: Rule = Rule {
     name: "memory_high_trap",
-    when: "A workload is at its memory.high (95 %), was throttled there in the last 10 minutes, and of what it holds the kernel can drop and swap out next to nothing (5 %): it then neither dies nor gets on.",
+    when: "A workload is at its memory.high (95 %), was throttled there in the last 10 minutes, and of what it holds the kernel can drop and swap out next to nothing (5 %): it then neither dies nor gets on. Not while its memory leaks.",
     needs: "cgroup v2.",
     judge: trap,
 };
@@ -35,12 +35,19 @@ const LEFT: f64 = 0.25;
 
 fn trap(given: &Given<'_>, judged: &mut Judged) {
     let view = given.view;
+    let sizes = Sizes::of(given);
     for workload in sized(view) {
         let get = |statistic| workload.statistics.get(statistic).map(|bytes| bytes as f64);
         let (Some(high), Some(held)) = (get(Statistic::MemoryHigh), get(Statistic::MemoryCurrent)) else { continue };
         let throttled = workload.recent.throttled.is_some_and(|at| view.time.saturating_sub(at) <= THROTTLED_NS);
         let Some(stays) = workload.unreclaimable(view.host.swap()).map(|bytes| bytes as f64) else { continue };
         if !throttled || held < AT_HIGH * high || stays < AT_HIGH * high {
+            continue;
+        }
+        if sizes.leaks(workload) {
+            let missing = "a steady use: its memory leaks, and without memory.high it takes more".to_owned();
+            let object = Object::Workload(workload.name.to_string());
+            judged.lacking.push(Lacking { rule: TRAP.name.to_owned(), object, missing });
             continue;
         }
         judged.advice.push(trapped(given, workload, (high, held, stays)));
@@ -61,7 +68,10 @@ fn trapped(given: &Given<'_>, workload: &Workload, (high, held, stays): (f64, f6
         Evidence::computed("what of it the kernel can neither drop nor swap out", stays, Unit::Bytes),
         Evidence::measured("free swap", swap as f64, Unit::Bytes),
     ];
-    let title = format!("Remove memory.high of {name}, and keep its memory limit.");
+    // A limit above the host's memory limits nothing.
+    let total = view.host.memory().map(|memory| memory.total);
+    let set = workload.statistics.get(Statistic::MemoryLimit);
+    let limited = set.is_some_and(|limit| total.is_none_or(|total| limit < total));
     let why = format!(
         "It is at its memory.high of {}, and the kernel throttles it there; but {} of what it holds can be neither dropped nor swapped out, so waiting frees nothing.",
         shown(high),
@@ -73,14 +83,25 @@ fn trapped(given: &Given<'_>, workload: &Workload, (high, held, stays): (f64, f6
         assuming: "it waited for memory because of memory.high".to_owned(),
         ..Saves::default()
     });
-    let because = match swap {
-        0 => "There is no free swap, and the kernel's own numbers say what it cannot drop.",
-        _ => "Swap is left, but this workload may not use it or has too little to swap.",
-    };
-    let actions = memory_high(view, name, None);
     let object = Object::Workload(name.to_string());
+    let (title, actions, confidence) = match limited {
+        true => {
+            let title = format!("Remove memory.high of {name}, and keep its memory limit.");
+            (title, memory_high(view, name, None), Confidence::High)
+        }
+        false => {
+            let title = format!("Set a memory limit for {name}, then remove memory.high.");
+            let what = "first memory.max, at the most that it may ever take, then memory.high to max".to_owned();
+            (title, vec![by_hand(object.clone(), what, Risk::High)], Confidence::Low)
+        }
+    };
+    let because = match (limited, swap) {
+        (false, _) => "It has no other limit, and how much it would take without one is not known.",
+        (true, 0) => "There is no free swap, and the kernel's own numbers say what it cannot drop.",
+        (true, _) => "Swap is left, but this workload may not use it or has too little to swap.",
+    };
     let because = because.to_owned();
-    Advice { evidence, saves, confidence: Confidence::High, because, ..draft(TRAP.name, object, actions, title, why) }
+    Advice { evidence, saves, confidence, because, ..draft(TRAP.name, object, actions, title, why) }
 }
 
 fn set(given: &Given<'_>, judged: &mut Judged) {

@@ -6,6 +6,8 @@ mod low;
 mod reserve;
 mod size;
 
+pub(super) use size::{Sizes, Verdict};
+
 use super::Rule;
 
 pub(super) const RULES: &[Rule] =

@@ -168,7 +168,7 @@ impl<'a> Sizes<'a> {
         }
     }
 
-    fn leaks(&self, workload: &Workload) -> bool {
+    pub(super) fn leaks(&self, workload: &Workload) -> bool {
         let told = self.given.view.leaks.0.get(&workload.name);
         told.is_some_and(|told| {
             [Kind::Anon, Kind::Shared, Kind::Kernel].iter().any(|kind| told[*kind as usize].is_some())

@@ -95,11 +95,24 @@ fn one_that_filled_the_host_gets_a_limit_above_its_usual_peaks() {
     assert_eq!(advice.actions[0].commands[0].text, "systemctl set-property build.service MemoryMax=11776M");
     assert_eq!(advice.saves.as_ref().unwrap().kills, Some(1.0));
     assert_eq!(advice.confidence, Confidence::Medium, "it was once");
+    // It holds more than that now: at a limit there it would be killed at once.
+    let limits = |judged: &Judged| {
+        let actions = judged.advice.iter().flat_map(|advice| &advice.actions);
+        actions.filter(|action| action.kind == crate::action::Kind::MemoryMax).count()
+    };
+    host.files(1, 1, &[(Statistic::MemoryCurrent, 20 * GIB), (Statistic::Populated, 1)]);
+    assert_eq!(limits(&host.judge(rule(MEMORY))), 0);
+    // Nor is a lower one that it has raised.
+    let set = (Statistic::MemoryLimit, 8 * GIB);
+    host.files(2, 1, &[(Statistic::MemoryCurrent, GIB), (Statistic::Populated, 1), set]);
+    assert_eq!(limits(&host.judge(rule(MEMORY))), 0);
+    host.files(3, 1, &[(Statistic::MemoryCurrent, GIB), (Statistic::Populated, 1)]);
+    assert_eq!(limits(&host.judge(rule(MEMORY))), 1);
     // It is as large each day: a limit there would end it each day.
     host.past.workloads.insert(
         "build.service".into(),
         Span { days: days(5, |_| Day { memory: Some([50.0 * GIB as f64; 3]), ..Day::default() }), ..Span::default() },
     );
     let judged = host.judge(rule(MEMORY));
-    assert!(judged.advice[0].actions.iter().all(|action| action.kind != crate::action::Kind::MemoryMax), "{judged:?}");
+    assert_eq!(limits(&judged), 0, "{judged:?}");
 }

@@ -1,13 +1,15 @@
 //! A host without swap that ran out of memory.
 
-use crate::action::{Object, swap_file, zram};
+use crate::action::{Action, Object, Risk, by_hand, swap_file, zram};
 use crate::advice::{Advice, Confidence, Evidence, Saves, Unit};
 use crate::advise::draft::draft;
 use crate::advise::need::round_up;
 use crate::advise::shortage::Shortage;
 use crate::advise::{Given, Judged, Rule};
 use crate::amount::{bytes, percent, seconds};
+use crate::statistic::filesystem::Statistic::{Available, Size};
 use crate::statistic::host::Statistic;
+use crate::view::View;
 
 pub(super) const MISSING: Rule = Rule {
     name: "swap_missing",
@@ -41,6 +43,19 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
         return;
     }
     judged.advice.push(advice(given, host, swappable));
+}
+
+/// A swap file on the root filesystem, if that has room for it, and a tenth of its size besides.
+fn on_disk(view: &View, file: u64) -> Action {
+    let values = view.host.filesystems.get("/").and_then(|root| root.values.as_ref());
+    let room = values.and_then(|values| Some((values.get(Available)?, values.get(Size)?)));
+    match room {
+        Some((available, size)) if available >= file.saturating_add(size / 10) => swap_file(file),
+        _ => {
+            let why = if room.is_some() { "/ has no room for it" } else { "whether / has room for it is not known" };
+            by_hand(Object::Host, format!("a swap file of {} on another disk: {why}", bytes(file)), Risk::Medium)
+        }
+    }
 }
 
 fn advice(given: &Given<'_>, host: Shortage, swappable: f64) -> Advice {
@@ -83,7 +98,7 @@ fn advice(given: &Given<'_>, host: Shortage, swappable: f64) -> Advice {
         ..Saves::default()
     };
     let title = format!("Add swap: zram of {}, or a swap file of {}.", bytes(compressed), bytes(file));
-    let actions = vec![zram(compressed), swap_file(file)];
+    let actions = vec![zram(compressed), on_disk(given.view, file)];
     Advice {
         evidence,
         saves: Some(saves),

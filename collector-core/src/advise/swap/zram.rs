@@ -1,7 +1,7 @@
 //! zram that may take so much of the memory that nothing is left to compress into.
 
 use super::missing::zram_size;
-use crate::action::{Object, zram};
+use crate::action::{Object, zram_smaller};
 use crate::advice::{Advice, Confidence, Evidence, Unit};
 use crate::advise::draft::draft;
 use crate::advise::{Given, Judged, Rule};
@@ -61,6 +61,6 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
         evidence,
         confidence,
         because,
-        ..draft(TOO_LARGE.name, Object::Host, vec![zram(to)], title, why)
+        ..draft(TOO_LARGE.name, Object::Host, vec![zram_smaller(most as u64, to)], title, why)
     });
 }

@@ -57,6 +57,7 @@ fn a_rule_that_always_fires_gets_a_threshold_where_its_number_seldom_is() {
     // A host that is full is no reason for a higher threshold.
     let full = host("HostMemoryHigh", 0.9, 0.99, 10, &always).judge(rule(ALWAYS));
     assert!(full.advice[0].title.starts_with("Remove what makes HostMemoryHigh fire"), "{full:?}");
+    assert!(full.advice[0].risk == Risk::Medium && full.advice[0].actions[0].commands.is_empty(), "{full:?}");
 }
 
 #[test]

@@ -81,13 +81,13 @@ fn protecting_all_of_the_memory_protects_nobody() {
     assert!(judged.lacking.iter().any(|lacking| lacking.rule == "memory_low"), "{judged:#?}");
 }
 
-/// A service at its memory.high of 4 GiB, of which so much is page cache.
-fn at_high(cache: u64, swap: u64, throttled: bool) -> Host {
+/// A service at its memory.high of 4 GiB below this limit, of which so much is page cache.
+fn at_high_below(limit: u64, cache: u64, swap: u64, throttled: bool) -> Host {
     let mut host = Host::new(HOST);
     host_days(&mut host, HOST, 0.5, (0.0, 0));
     host.is(OfHost::SwapTotal, swap).is(OfHost::SwapFree, swap);
     let job = host.workload("/system.slice/job.service", 4 * GIB, 4 * GIB - cache);
-    host.has(job, Statistic::MemoryHigh, 4 * GIB);
+    host.has(job, Statistic::MemoryHigh, 4 * GIB).has(job, Statistic::MemoryLimit, limit);
     host.run(5, 1);
     if throttled {
         host.gains(job, Statistic::MemoryEventHigh, 5);
@@ -96,11 +96,19 @@ fn at_high(cache: u64, swap: u64, throttled: bool) -> Host {
     host
 }
 
+fn at_high(cache: u64, swap: u64, throttled: bool) -> Host {
+    at_high_below(6 * GIB, cache, swap, throttled)
+}
+
 #[test]
 fn memory_high_without_anything_to_take_is_a_trap() {
     let judged = at_high(10 * MIB, 0, true).expect(&["memory_high_trap:job.service"]);
     let trap = advice(&judged, "memory_high_trap:job.service");
     assert_eq!((trap.confidence, trap.actions[0].after.as_deref()), (Confidence::High, Some("max")));
+    // Its only limit is not taken away.
+    let judged = at_high_below(2 * HOST, 10 * MIB, 0, true).expect(&[]);
+    let trap = advice(&judged, "memory_high_trap:job.service");
+    assert!(trap.title.starts_with("Set a memory limit") && trap.actions[0].commands.is_empty(), "{trap:#?}");
     at_high(GIB, 0, true).expect(&[]);
     at_high(10 * MIB, 8 * GIB, true).expect(&[]);
     at_high(10 * MIB, 0, false).expect(&[]);

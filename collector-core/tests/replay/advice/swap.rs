@@ -5,6 +5,7 @@ use collector_core::advice::Confidence;
 use collector_core::count::Histogram;
 use collector_core::sample::Reading;
 use collector_core::signal::{compaction, reclaim};
+use collector_core::statistic::filesystem;
 use collector_core::statistic::host::Statistic::*;
 use collector_core::statistic::workload::Statistic;
 
@@ -26,6 +27,15 @@ fn without_swap(host: &mut Host) {
     host.is(SwapTotal, 0).is(SwapFree, 0).is(MemoryAnon, 8 * GIB);
 }
 
+/// A root filesystem of 100 GiB of which so much is free.
+fn root_with(free: u64) -> Reading {
+    use filesystem::Statistic::{Available, Free, Size};
+    let values = [(Size, 100 * GIB), (Free, free), (Available, free)].into_iter().collect();
+    let state = filesystem::State::Read(values);
+    let (mountpoint, device, fstype) = ("/".into(), "/dev/vda".into(), "ext4".into());
+    Reading::Filesystem(filesystem::Reading { mountpoint, device, fstype, owner: None, state })
+}
+
 #[test]
 fn swap_is_missed_where_the_host_ran_out_and_something_could_go_there() {
     let judged = host(0.98, (0.0, 2), without_swap).expect(&["swap_missing:host"]);
@@ -36,6 +46,14 @@ fn swap_is_missed_where_the_host_ran_out_and_something_could_go_there() {
         Some((4 * GIB).to_string().as_str()),
         "not more than 4 GiB of zram"
     );
+    let commands = |root| {
+        let judged = host(0.98, (0.0, 2), |host| {
+            without_swap(host);
+            host.apply(root_with(root));
+        });
+        advice(&judged.judged(), "swap_missing:host").actions[1].commands.len()
+    };
+    assert_eq!((missing.actions[1].commands.len(), commands(5 * GIB), commands(40 * GIB)), (0, 0, 2), "room on /");
     assert!(host(0.98, (0.0, 2), |_| ()).expect(&[]).advice.is_empty(), "there is swap");
     assert!(host(0.7, (900.0, 2), without_swap).expect(&[]).advice.is_empty(), "a limit killed, not the host");
     assert!(host(0.98, (0.0, 0), without_swap).expect(&[]).advice.is_empty(), "full, and nobody minds");
@@ -70,7 +88,9 @@ fn zram_may_not_take_most_of_the_memory() {
             host.is(ZramCompressed, used).is(SwapTotal, most).is(SwapFree, most - used);
         }
     };
-    host(0.5, (0.0, 0), zram(16 * GIB, GIB)).expect(&["zram_too_large:host"]);
+    let judged = host(0.5, (0.0, 0), zram(16 * GIB, GIB)).expect(&["zram_too_large:host"]);
+    let commands = &advice(&judged, "zram_too_large:host").actions[0].commands;
+    assert!(commands.iter().all(|command| command.file.is_some()), "no second device: {commands:?}");
     let judged = host(0.5, (0.0, 0), zram(9 * GIB, 5 * GIB)).expect(&["zram_too_large:host"]);
     assert_eq!(advice(&judged, "zram_too_large:host").confidence, Confidence::High);
     assert!(host(0.5, (0.0, 0), zram(8 * GIB, 2 * GIB)).expect(&[]).advice.is_empty(), "half of it");

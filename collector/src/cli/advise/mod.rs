@@ -48,8 +48,8 @@ Examples:
     headroom advise --all
   See what could not be judged, and what is missing:
     headroom advise --lacking
-  Print the first command of each, for a script:
-    headroom advise --json | jq -r '.advice[] | .actions[0].commands[0].text'
+  Print the first command of each, for a script; what belongs into a file is left out:
+    headroom advise --json | jq -r '.advice[].actions[0].commands[0] // empty | select(.file == null).text'
 ")]
 pub struct AdviseArgs {
     /// Id of an advice, or a beginning of it that no other has
