@@ -15,7 +15,7 @@ pub(super) struct Shortage {
     pub peak: Option<f64>,
     /// Days on which it was short.
     pub days: u32,
-    /// On these days: processes that were killed, and seconds in which tasks waited for memory.
+    /// On these days: processes that were killed because the host had run out of memory, and seconds in which tasks waited for memory.
     pub kills: u32,
     pub waited: f64,
     /// For how many seconds of all days anything is known.
@@ -44,7 +44,7 @@ impl Shortage {
             Shortage {
                 peak: Some(sum.peak.unwrap_or(0.0).max(share)),
                 days: sum.days + u32::from(short),
-                kills: sum.kills + day.kills.filter(|_| short).unwrap_or(0),
+                kills: sum.kills + day.kills_here.filter(|_| short).unwrap_or(0),
                 waited: sum.waited + day.memory_waiting.filter(|_| short).unwrap_or(0.0),
                 seconds,
                 ..sum

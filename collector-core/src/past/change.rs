@@ -12,6 +12,8 @@ use crate::standing::Standing;
 
 /// Days and hours in a part: half a megabyte as JSON at most.
 const PART: usize = 1024;
+/// GPUs, rules, filesystems or models in a part, each with its days: half a megabyte at most.
+const ENTRIES: usize = 64;
 /// Advice in a part, each some kilobytes.
 const STANDING: usize = 24;
 
@@ -144,13 +146,14 @@ impl Change {
             events_from: after.events_from,
             host: New::between(&before.host, &after.host),
             gone: before.workloads.keys().filter(|name| !after.workloads.contains_key(*name)).cloned().collect(),
-            gpus: differing(&before.gpus, &after.gpus),
-            alerts: differing(&before.alerts, &after.alerts),
-            disks: differing(&before.disks, &after.disks),
-            models: used(before, after),
             ..Change::default()
         };
+        let part = || Change { time: after.time, events_from: after.events_from, ..Change::default() };
         let mut parts = vec![head];
+        parts.extend(pieces(differing(&before.gpus, &after.gpus)).map(|gpus| Change { gpus, ..part() }));
+        parts.extend(pieces(differing(&before.alerts, &after.alerts)).map(|alerts| Change { alerts, ..part() }));
+        parts.extend(pieces(differing(&before.disks, &after.disks)).map(|disks| Change { disks, ..part() }));
+        parts.extend(pieces(used(before, after)).map(|models| Change { models, ..part() }));
         let mut size = usize::MAX;
         for (name, span) in &after.workloads {
             let known = before.workloads.get(name);
@@ -159,7 +162,7 @@ impl Change {
                 continue;
             }
             if size.saturating_add(new.size()) > PART {
-                parts.push(Change { time: after.time, events_from: after.events_from, ..Change::default() });
+                parts.push(part());
                 size = 0;
             }
             size += new.size();
@@ -171,6 +174,15 @@ impl Change {
         parts[..last].iter_mut().for_each(|part| part.more = true);
         parts
     }
+}
+
+/// So few entries each that they fit into a line.
+fn pieces<T>(all: BTreeMap<Arc<str>, T>) -> impl Iterator<Item = BTreeMap<Arc<str>, T>> {
+    let mut all = all.into_iter();
+    std::iter::from_fn(move || {
+        let piece: BTreeMap<_, _> = all.by_ref().take(ENTRIES).collect();
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 /// Entries that changed; those that are gone are empty.
@@ -303,6 +315,7 @@ mod tests {
             stalls: Some(1234.0),
             host_to_device: Some(1_234_000_000_000.0),
             kills: Some(1),
+            kills_here: Some(1),
         };
         let pair = Some([21_480_000_000.0, 21_495_808_000.0]);
         let hour = Hour { weeks: 4, memory: pair, vram: pair, cpus: Some([12.34, 56.78]), host_to_device: pair };
@@ -340,9 +353,32 @@ mod tests {
         let models =
             (0..MODELS).map(|number| (format!("a/model/of/some/team:{number}").into(), used.clone())).collect();
         let past = Past { time: 1, models, ..Past::default() };
-        let [part] = &Change::between(&Past::default(), &past)[..] else { panic!() };
+        let [_, part] = &Change::between(&Past::default(), &past)[..] else { panic!() };
         let bytes = serde_json::to_string(part).unwrap().len();
         assert!(bytes < 3 << 18, "{bytes}");
+    }
+
+    #[test]
+    fn the_days_of_all_gpus_and_rules_fit_into_lines() {
+        let gpu = |time: u64| GpuDay {
+            time: time * 86_400_000_000_000,
+            seconds: 86_400,
+            utilization: Some([0.1234, 0.5678]),
+            memory: Some([85_890_000_000.0, 85_899_345_920.0]),
+        };
+        let alert = |time: u64| AlertDay { time: time * 86_400_000_000_000, fired: 86_400, seconds: 86_400 };
+        let gpus = (0..256).map(|number| {
+            (Arc::from(format!("GPU-01234567-89ab-cdef-0123-{number:012}")), (20_000..20_028).map(gpu).collect())
+        });
+        let alerts = (0..512)
+            .map(|number| (Arc::from(format!("A rule of some team {number}")), (20_000..20_028).map(alert).collect()));
+        let past = Past { time: 1, gpus: gpus.collect(), alerts: alerts.collect(), ..Past::default() };
+        let parts = Change::between(&Past::default(), &past);
+        let lines: Vec<usize> = parts.iter().map(|part| serde_json::to_string(part).unwrap().len()).collect();
+        assert!(lines.len() > 2 && lines.iter().all(|bytes| *bytes < 3 << 18), "{lines:?}");
+        let mut known = Past::default();
+        parts.iter().for_each(|part| known.apply(part));
+        assert_eq!(known, past);
     }
 
     #[test]

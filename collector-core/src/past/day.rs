@@ -40,6 +40,7 @@ impl Day {
             stalls: total(Series::Stalls).map(short),
             host_to_device: total(Series::HostToDevice).map(short),
             kills: None,
+            kills_here: None,
         }
     }
 }

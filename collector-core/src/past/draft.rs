@@ -16,6 +16,8 @@ use crate::tier::{FIGURES, Known, Rare};
 pub const WEEKS: usize = 64;
 /// Most workloads of one user: many of them leave room for others.
 pub const OF_OWNER: usize = 128;
+/// Whose workloads are of which only kills are known: of nobody knows whom, so they share the room of one user.
+const UNKNOWN: &str = "?";
 /// Most GPUs and MIG devices.
 const GPUS: usize = 256;
 /// Most workloads before those that matter are chosen.
@@ -124,7 +126,8 @@ impl Draft {
         let killed: BTreeSet<Arc<str>> = events.killed().cloned().collect();
         for name in &killed {
             if self.workloads.len() < CANDIDATES {
-                self.workloads.entry(name.clone()).or_default();
+                let unknown = || Drawn { owner: UNKNOWN.into(), ..Drawn::default() };
+                self.workloads.entry(name.clone()).or_insert_with(unknown);
             }
         }
         let within = |time: u64| time >= midnight(from) && time <= now;
@@ -136,7 +139,8 @@ impl Draft {
             }
             let mut days: Vec<Day> = days.into_values().filter(|day| within(day.time)).collect();
             for day in days.iter_mut().filter(|day| knows_kills(day.time)) {
-                day.kills = Some(events.kills(name, day.time));
+                let kills = events.kills(name, day.time);
+                (day.kills, day.kills_here) = (Some(kills.all), Some(kills.here));
             }
             days.retain(|day| *day != Day { time: day.time, ..Day::default() });
             Span { days, week: drawn.week.hours() }
@@ -183,6 +187,7 @@ pub fn first_day(now: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::event::Short;
     use super::*;
     use crate::series::Series;
     use crate::tier::{KEPT, Tier, kept};
@@ -214,9 +219,9 @@ mod tests {
     fn kills_are_zero_where_the_journal_reaches_and_unknown_before() {
         let mut draft = Draft::default();
         draft.workload("a", "", &[38, 39, 40].map(|day| quarter(day * DAY_NS, 64.0 * MIB)), false);
-        draft.events.kill(39 * DAY_NS + 1, Some("a"), 3);
-        draft.events.kill(37 * DAY_NS + 1, Some("gone"), 1);
-        draft.events.kill(39 * DAY_NS + 2, Some("gone"), 1);
+        draft.events.kill(39 * DAY_NS + 1, Some("a"), 3, Short::OwnLimit);
+        draft.events.kill(37 * DAY_NS + 1, Some("gone"), 1, Short::Host);
+        draft.events.kill(39 * DAY_NS + 2, Some("gone"), 1, Short::Host);
         let past = draft.finish(first_day(NOW), NOW, Some(38 * DAY_NS + 1));
         let kills =
             |name: &str| past.workloads[name].days.iter().map(|day| (day.time / DAY_NS, day.kills)).collect::<Vec<_>>();
@@ -224,6 +229,20 @@ mod tests {
         assert_eq!(kills("gone"), [(39, Some(1))], "nothing else is known of it");
         let host: Vec<_> = past.host.days.iter().map(|day| (day.time / DAY_NS, day.kills, day.seconds)).collect();
         assert_eq!(host, [(39, Some(4), 0)]);
+        let here = [&past.workloads["a"].days[1], &past.workloads["gone"].days[0], &past.host.days[0]];
+        assert_eq!(here.map(|day| day.kills_here), [Some(3), Some(0), Some(1)], "for its own limit, or for the host");
+    }
+
+    #[test]
+    fn those_of_which_only_kills_are_known_leave_room_for_others() {
+        let mut draft = Draft::default();
+        for number in 0..WORKLOADS {
+            draft.workload(&format!("w{number:03}"), "", &[quarter(40 * DAY_NS, 100.0 * MIB)], false);
+            draft.events.kill(40 * DAY_NS, Some(&format!("gone{number:03}")), 1, Short::OwnLimit);
+        }
+        let past = draft.finish(first_day(NOW), NOW, Some(0));
+        let gone = past.workloads.keys().filter(|name| name.starts_with("gone")).count();
+        assert_eq!((past.workloads.len(), gone), (WORKLOADS, OF_OWNER));
     }
 
     #[test]
@@ -237,7 +256,7 @@ mod tests {
         }
         draft.workload("idle", "", &[quarter(40 * DAY_NS, MIB)], false);
         draft.workload("killed", "", &[quarter(40 * DAY_NS, MIB)], false);
-        draft.events.kill(40 * DAY_NS, Some("killed"), 1);
+        draft.events.kill(40 * DAY_NS, Some("killed"), 1, Short::Other);
         assert_eq!(draft.weekly().len(), WEEKS);
         let past = draft.finish(first_day(NOW), NOW, Some(0));
         let count = |prefix: &str| past.workloads.keys().filter(|name| name.starts_with(prefix)).count();

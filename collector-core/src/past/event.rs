@@ -14,11 +14,28 @@ const KILLS: usize = 8192;
 /// Most times of a rule that are kept apart.
 const SPANS: usize = 4096;
 
+/// What had run out of memory when a process was killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Short {
+    /// The workload's own limit.
+    OwnLimit,
+    Host,
+    /// A limit above it, or a part of the host; somebody asked for the kill; or it is not known.
+    Other,
+}
+
+/// Kills on a day: all, and those for which what it is about was short: a workload's own limit, or the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kills {
+    pub all: u32,
+    pub here: u32,
+}
+
 /// Events by day.
 #[derive(Clone, Debug, Default)]
 pub struct Events {
     /// By whose; of the host, those that concern no workload, too.
-    kills: BTreeMap<(Option<Arc<str>>, u64), u32>,
+    kills: BTreeMap<(Option<Arc<str>>, u64), Kills>,
     alerts: BTreeMap<Arc<str>, Fired>,
 }
 
@@ -33,17 +50,18 @@ struct Fired {
 
 impl Events {
     /// The OOM killer killed so many processes of a workload.
-    pub fn kill(&mut self, time: u64, workload: Option<&str>, count: u64) {
+    pub fn kill(&mut self, time: u64, workload: Option<&str>, count: u64, short: Short) {
         let (day, count) = (midnight(time), u32::try_from(count).unwrap_or(u32::MAX));
-        let mut add = |key: (Option<Arc<str>>, u64)| {
+        let mut add = |key: (Option<Arc<str>>, u64), here: bool| {
             if self.kills.len() < KILLS || self.kills.contains_key(&key) {
                 let sum = self.kills.entry(key).or_default();
-                *sum = sum.saturating_add(count);
+                sum.all = sum.all.saturating_add(count);
+                sum.here = sum.here.saturating_add(if here { count } else { 0 });
             }
         };
-        add((None, day));
+        add((None, day), short == Short::Host);
         if let Some(workload) = workload {
-            add((Some(workload.into()), day));
+            add((Some(workload.into()), day), short == Short::OwnLimit);
         }
     }
 
@@ -83,8 +101,8 @@ impl Events {
     }
 
     /// Kills on a day, of a workload or of the host.
-    pub(super) fn kills(&self, workload: Option<&Arc<str>>, day: u64) -> u32 {
-        self.kills.get(&(workload.cloned(), day)).copied().unwrap_or(0)
+    pub(super) fn kills(&self, workload: Option<&Arc<str>>, day: u64) -> Kills {
+        self.kills.get(&(workload.cloned(), day)).copied().unwrap_or_default()
     }
 
     /// The days on which a workload or the host had kills.
@@ -191,11 +209,17 @@ mod tests {
     #[test]
     fn kills_count_for_the_workload_and_for_the_host() {
         let mut events = Events::default();
-        events.kill(HOUR, Some("a"), 2);
-        events.kill(HOUR, None, 1);
-        events.kill(DAY_NS, Some("a"), 4);
+        events.kill(HOUR, Some("a"), 2, Short::Other);
+        events.kill(HOUR, None, 1, Short::Host);
+        events.kill(HOUR, Some("a"), 3, Short::OwnLimit);
+        events.kill(DAY_NS, Some("a"), 4, Short::Host);
         let a: Arc<str> = "a".into();
-        assert_eq!((events.kills(Some(&a), 0), events.kills(None, 0), events.kills(None, DAY_NS)), (2, 3, 4));
+        let kills = |workload, day| {
+            let Kills { all, here } = events.kills(workload, day);
+            (all, here)
+        };
+        assert_eq!((kills(Some(&a), 0), kills(None, 0)), ((5, 3), (6, 1)), "for its own limit, and for the host");
+        assert_eq!((kills(Some(&a), DAY_NS), kills(None, DAY_NS)), ((4, 0), (4, 4)));
         assert_eq!(events.kill_days(Some(&a)).collect::<Vec<_>>(), [0, DAY_NS]);
         assert_eq!(events.kill_days(Some(&"b".into())).count(), 0);
     }

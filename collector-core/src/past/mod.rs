@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use change::{Change, New};
 pub use day::{DAY_NS, midnight};
 pub use draft::{Draft, OF_OWNER, WEEKS, first_day};
-pub use event::Events;
+pub use event::{Events, Short};
 pub use week::hour;
 
 /// At most so many days, and so many workloads: those with the highest peaks.
@@ -87,6 +87,9 @@ pub struct Day {
     /// Processes that the OOM killer killed; absent where the journal does not reach back so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kills: Option<u32>,
+    /// Those of them for which the workload's own limit, or the host, had run out of memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kills_here: Option<u32>,
 }
 
 /// An hour of the week, over all weeks that are known.

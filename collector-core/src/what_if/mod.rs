@@ -4,7 +4,6 @@
 
 mod alter;
 mod change;
-pub mod days;
 mod domain;
 mod kill;
 mod point;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use collector_core::engine::Engine;
-use collector_core::past::{Change, DAY_NS, Draft, Past, first_day};
+use collector_core::past::{Change, DAY_NS, Draft, Past, Short, first_day};
 use collector_core::recording;
 use collector_core::sample::{Reading, Sample, Start};
 use collector_core::series::Series;
@@ -37,7 +37,7 @@ fn past(now: u64, workloads: usize) -> Past {
         let quarters: Vec<Known> = times().filter(|time| lives(*time)).map(|time| quarter(time, number)).collect();
         draft.workload(&format!("docker/w{number:03}"), "", &quarters, true);
     }
-    draft.events.kill(now - 1, Some("docker/w002"), 1);
+    draft.events.kill(now - 1, Some("docker/w002"), 1, Short::OwnLimit);
     draft.finish(first_day(now), now, Some(first_day(now)))
 }
 

@@ -99,7 +99,7 @@ impl Reading {
                 if let Some(journal) = &journal {
                     journal.kills(first, |kills| {
                         if kills.time < yesterday {
-                            draft.events.kill(kills.time, kills.workload.as_deref(), kills.count);
+                            kills.add(&mut draft.events);
                         }
                     })?;
                     journal.each_alert(first, |time, alert| {
@@ -117,7 +117,7 @@ impl Reading {
         }
         let mut events_from = None;
         if let Some(journal) = &journal {
-            journal.kills(yesterday, |kills| draft.events.kill(kills.time, kills.workload.as_deref(), kills.count))?;
+            journal.kills(yesterday, |kills| kills.add(&mut draft.events))?;
             journal.each_alert(yesterday, |_, alert| draft.events.alert(&alert, first))?;
             journal.firing()?.iter().for_each(|alert| draft.events.fires(alert, first, now));
             // Whole days only: a limit that moves with the clock is no news.
@@ -126,12 +126,11 @@ impl Reading {
         }
         let past = draft.finish(first, now, events_from);
         let mut parts = Change::between(&self.sent, &past);
-        if !std::mem::replace(&mut self.began, true)
-            && let Some(journal) = &journal
-        {
+        if let Some(journal) = journal.as_ref().filter(|_| !self.began) {
             let standing = journal.advice(now.saturating_sub(ADVICE_DAYS * DAY_NS), ADVICE)?;
             parts = Change::after(&standing, parts);
         }
+        self.began = true;
         self.sent = past;
         Ok(parts)
     }
@@ -191,7 +190,7 @@ mod tests {
     use std::sync::Arc;
 
     use collector_core::alert::{Alert, Severity, State};
-    use collector_core::incident::{Incident, Kind};
+    use collector_core::incident::{Incident, Kind, Limit};
     use collector_core::outcome::Outcome;
     use collector_core::series::Series;
     use collector_core::statistic::gpu::Device;
@@ -257,7 +256,7 @@ mod tests {
     fn kill(time: u64, workload: &str) -> (u64, Outcome) {
         let mut incident = Incident::new(Kind::Oom, format!("i{time}"), time);
         incident.labels.insert("workload".to_owned(), workload.to_owned());
-        incident.evidence.killed = 2;
+        (incident.evidence.killed, incident.evidence.limit) = (2, Some(Limit { own: true, ..Limit::default() }));
         (time, Outcome::from(incident))
     }
 
@@ -337,6 +336,7 @@ mod tests {
         };
         assert_eq!(days(&past), [(5, Some(320.0), Some(0)), (3, Some(192.0), Some(2)), (1, Some(64.0), Some(2))]);
         assert_eq!((past.host.days.len(), past.host.days[1].kills, past.time), (3, Some(2), NOW));
+        assert_eq!([&past.host, &past.workloads["docker/web"]].map(|of| of.days[1].kills_here), [Some(0), Some(2)]);
         assert_eq!(past.host.week.iter().map(|hour| hour.weeks).sum::<u16>(), 3);
         assert_eq!(past.workloads["docker/web"].week.len(), collector_core::past::HOURS);
         assert_eq!((past.gpus["GPU-a"].len(), past.gpus["GPU-a"][0].utilization), (1, Some([0.5, 0.5])));

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use collector_core::action::Kind as Act;
+use collector_core::advice::Advice;
+use collector_core::amount::bytes;
 use collector_core::level::{self, Level};
 use collector_core::outcome::Outcome;
 use collector_core::pressure::{Kind, Resource, Trigger};
@@ -232,7 +235,7 @@ fn write(outcome: &Outcome) {
             let Standing { advice, state, .. } = &**standing;
             let state = match state {
                 State::Holds => "advice".to_owned(),
-                State::Followed { value, .. } => format!("advice that was followed, with {value}"),
+                State::Followed { value, .. } => format!("advice that was followed, with {}", set(advice, value)),
                 State::Gone { .. } => "advice that holds no longer".to_owned(),
             };
             tracing::info!(advice = advice.id, "{state}: {}", advice.title);
@@ -260,6 +263,15 @@ fn write(outcome: &Outcome) {
             "{}",
             alert.summary,
         ),
+    }
+}
+
+/// What a followed advice was set to, with its unit.
+fn set(advice: &Advice, value: &str) -> String {
+    let is_bytes = |kind| matches!(kind, Act::MemoryMax | Act::MemoryHigh | Act::MemoryLow | Act::MemoryMin);
+    match (advice.actions.first().is_some_and(|action| is_bytes(action.kind)), value.parse()) {
+        (true, Ok(amount)) => bytes(amount),
+        _ => value.to_owned(),
     }
 }
 

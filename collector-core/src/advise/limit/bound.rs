@@ -15,14 +15,14 @@ const NEEDS: &str = "A day of history of the workload (history.db), and its memo
 
 pub(super) const RAISE: Rule = Rule {
     name: "memory_limit_raise",
-    when: "Processes were killed at the limit in the last 8 days (then by a fifth and 100 MiB at least); or what the kernel cannot drop, by the peaks of these days and 15 % more, passes it by a tenth; or models that it maps are read again and again at the limit; or tasks waited for memory 1 % of the time at the limit while the host was not short. Not while its memory leaks.",
+    when: "Processes were killed at the limit in the last 8 days (then by a fifth and 100 MiB at least); or what the kernel cannot drop, by the peaks of these days and 15 % more, passes it by a tenth; or models that it maps are read again and again at the limit; or tasks waited for memory 1 % of the time at the limit while the host was not short. Not while its memory leaks, nor to as much as the host has.",
     needs: NEEDS,
     judge: raise,
 };
 
 pub(super) const LOWER: Rule = Rule {
     name: "memory_limit_lower",
-    when: "The limit is above what the workload needs by the peaks of the last 8 days, 15 % more and what little data leaves open (the more, the fewer days are known), by a fifth and 256 MiB at least. Models that it maps, caches of its server that may still grow, and what is reserved for it count as needed.",
+    when: "The limit is above what the workload needs by the peaks of the last 8 days, 15 % more and what little data leaves open (the more, the fewer days are known), by a fifth and 256 MiB at least. Models that it maps, caches of its server that may still grow, and what is reserved for it count as needed, and so does the most anonymous memory of all days that are known.",
     needs: NEEDS,
     judge: lower,
 };
@@ -145,13 +145,19 @@ fn raised(sizes: &Sizes<'_>, workload: &Workload, limit: f64, to: u64, cause: Ca
 fn lower(given: &Given<'_>, judged: &mut Judged) {
     let sizes = Sizes::of(given);
     for workload in sized(given.view) {
-        if let Verdict::Lower { limit, to, need, full } = sizes.judge(workload) {
-            judged.advice.push(lowered(&sizes, workload, (limit, to), &need, full));
+        if let Verdict::Lower { limit, to, need, full, beyond } = sizes.judge(workload) {
+            judged.advice.push(lowered(&sizes, workload, (limit, to), &need, (full, beyond)));
         }
     }
 }
 
-fn lowered(sizes: &Sizes<'_>, workload: &Workload, (limit, to): (f64, u64), need: &Need, full: bool) -> Advice {
+fn lowered(
+    sizes: &Sizes<'_>,
+    workload: &Workload,
+    (limit, to): (f64, u64),
+    need: &Need,
+    (full, beyond): (bool, bool),
+) -> Advice {
     let name = &workload.name;
     let served = sizes.servers.get(name);
     let mut evidence = vec![Evidence::configured("memory limit", limit, Unit::Bytes)];
@@ -165,6 +171,10 @@ fn lowered(sizes: &Sizes<'_>, workload: &Workload, (limit, to): (f64, u64), need
         () if full => (
             Confidence::Low,
             "Page cache fills its limit at times, and how much of that it needs is not known.".to_owned(),
+        ),
+        () if beyond => (
+            Confidence::Low,
+            "On some day it held more than that: page cache, or memory that is shared or of the kernel, of which it is not known how much it needs.".to_owned(),
         ),
         () => (sureness(need), known(need)),
     };

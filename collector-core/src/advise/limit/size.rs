@@ -4,6 +4,7 @@
 use crate::advise::Given;
 use crate::advise::need::{DAY_SECONDS, MARGIN, Need, Served, Servers, need, reads_again, recent, round_up};
 use crate::advise::shortage::Shortage;
+use crate::amount::bytes;
 use crate::statistic::workload::Statistic;
 use crate::view::leak::Kind;
 use crate::view::slow::is_shared;
@@ -41,7 +42,10 @@ pub(in crate::advise) enum Verdict {
         limit: f64,
         to: u64,
         need: Need,
+        /// Page cache fills the limit at times.
         full: bool,
+        /// It held more than that on some day that is known.
+        beyond: bool,
     },
     Missing {
         to: u64,
@@ -83,7 +87,14 @@ impl<'a> Sizes<'a> {
         let limit = limit.map(|bytes| bytes as f64).filter(|limit| total.is_none_or(|total| *limit < total));
         let served = self.servers.get(&workload.name);
         match limit {
-            Some(limit) => self.bounded(workload, limit, served),
+            Some(limit) => match (self.bounded(workload, limit, served), total) {
+                (Verdict::Raise { to, .. }, Some(total)) if to as f64 >= total => Verdict::Lacking(format!(
+                    "a host with more memory: by what is known it needs a limit of {}, and the host has {}",
+                    bytes(to),
+                    bytes(total as u64)
+                )),
+                (verdict, _) => verdict,
+            },
             None => self.unbounded(workload, served),
         }
     }
@@ -117,11 +128,15 @@ impl<'a> Sizes<'a> {
         }
         let more = served.mapped + served.promised;
         let used = workload.statistics.get(Statistic::MemoryWorkingSet).map_or(0.0, |used| used as f64 * MARGIN);
-        let to = round_up((need.target + more).max(used).max(self.reserved(workload)));
+        let days = past.workloads.get(&workload.name).map_or(&[][..], |span| &span.days);
+        // What it held once it may need again: a job that runs each month is not seen in the last days.
+        let held = days.iter().filter_map(|day| Some(day.anon?[2])).fold(0.0, f64::max);
+        let to = round_up((need.target + more).max(used).max(held).max(self.reserved(workload)));
         let gives = limit - to as f64;
         // A size at which it was killed says nothing of what it needs.
         if !at.killed && limit > need.upper + more && gives >= (LOWERS * limit).max(LEAST) {
-            return Verdict::Lower { limit, to, need, full: at.days > 0 };
+            let beyond = days.iter().any(|day| day.memory.is_some_and(|[.., most]| most > to as f64));
+            return Verdict::Lower { limit, to, need, full: at.days > 0, beyond };
         }
         Verdict::Fits
     }
@@ -200,7 +215,7 @@ impl<'a> Sizes<'a> {
             At {
                 killed,
                 days: sum.days + 1,
-                kills: sum.kills + day.kills.unwrap_or(0),
+                kills: sum.kills + day.kills_here.unwrap_or(0),
                 waited: sum.waited + day.memory_waiting.or(day.stalls).unwrap_or(0.0),
             }
         })

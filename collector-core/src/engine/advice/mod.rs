@@ -107,11 +107,16 @@ impl Fold {
         let mut holding = BTreeSet::new();
         for advice in advice {
             if holding.insert(advice.id.clone()) {
-                outcomes.extend(self.holds(time, advice, new_past));
+                outcomes.extend(self.holds(time, advice));
             }
         }
         self.others(view, time, &holding, &mut outcomes);
-        let lacking_left_out = count(lacking.split_off(LACKING.min(lacking.len())).len());
+        let all = lacking.len();
+        let mut room = room(view);
+        lacking.retain(|lacking| room(&lacking.object));
+        drop(room);
+        lacking.truncate(LACKING);
+        let lacking_left_out = count(all - lacking.len());
         let (standing, left_out) = self.shown(view);
         view.advice = Advices {
             judged: time,
@@ -126,7 +131,7 @@ impl Fold {
     }
 
     /// An advice was judged to hold.
-    fn holds(&mut self, time: u64, advice: Advice, new_past: bool) -> Option<Outcome> {
+    fn holds(&mut self, time: u64, advice: Advice) -> Option<Outcome> {
         let clock = self.clock;
         let track = match self.tracks.entry(advice.id.clone()) {
             std::collections::btree_map::Entry::Occupied(entry) => {
@@ -142,7 +147,7 @@ impl Fold {
             std::collections::btree_map::Entry::Vacant(entry) => entry.insert(Track::new(time, clock, advice)),
         };
         let restored = std::mem::take(&mut track.restored);
-        let begins = !track.shown && (new_past || restored || clock - track.begun >= HOLD);
+        let begins = !track.shown && (restored || clock - track.begun >= HOLD);
         track.shown |= begins;
         // It was told before the start.
         (begins && !restored).then(|| track.outcome())
@@ -160,6 +165,10 @@ impl Fold {
                 State::Holds if !track.shown && !track.restored => false,
                 State::Holds => {
                     let value = value::followed(view, &track.standing.advice);
+                    // What its rule needs may not be known again for long after a start; nobody is told that it is over.
+                    if value.is_none() && track.restored {
+                        return clock - track.seen < FOLLOWED;
+                    }
                     if value.is_none() && clock - track.seen < HOLD {
                         return true;
                     }
@@ -196,7 +205,7 @@ impl Fold {
         holds.sort_by(|one, other| first(&one.standing.advice, &other.standing.advice));
         let all = holds.len();
         let mut room = room(view);
-        holds.retain(|track| room(&track.standing.advice));
+        holds.retain(|track| room(&track.standing.advice.object));
         holds.truncate(LISTED);
         let is_gone = |track: &Track| matches!(track.standing.state, State::Gone { .. });
         over.sort_by(|one, other| is_gone(one).cmp(&is_gone(other)).then(other.seen.cmp(&one.seen)));

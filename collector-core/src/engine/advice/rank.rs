@@ -7,7 +7,7 @@ use crate::action::Object;
 use crate::advice::{Advice, Saves};
 use crate::view::View;
 
-/// Most advice about one user's workloads, and about files.
+/// Most about one user's workloads, and about files.
 const OF_OWNER: usize = 50;
 const DAY: f64 = 86_400.0;
 
@@ -31,10 +31,10 @@ fn a_day(saves: &Saves) -> [f64; 4] {
 }
 
 /// Whether there is room for one more about whoever it is about; takes it.
-pub fn room(view: &View) -> impl FnMut(&Advice) -> bool {
+pub fn room(view: &View) -> impl FnMut(&Object) -> bool {
     let mut taken: BTreeMap<String, usize> = BTreeMap::new();
-    move |advice| {
-        let owner = match &advice.object {
+    move |object| {
+        let owner = match object {
             Object::Workload(name) => view.workloads.owner(name).to_owned(),
             Object::Server(name) => {
                 let told = view.models.servers.get(name.as_str());

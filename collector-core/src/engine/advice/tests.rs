@@ -140,16 +140,14 @@ fn what_holds_only_now_and_then_is_never_shown() {
 }
 
 #[test]
-fn what_follows_from_a_new_past_is_shown_at_once_but_not_before_the_host_was_read() {
+fn what_follows_from_a_new_past_is_shown_after_it_held_like_all_else() {
     let mut host = Host::new();
     host.advice = vec![advice("a", Object::Host, Confidence::Low, 0.0)];
     host.know(Past { time: BEGIN, ..Past::default() });
-    assert!(host.tick().is_empty());
-    assert_eq!(host.run(20), [("a:host".to_owned(), "holds")]);
-    host.advice.push(advice("b", Object::Host, Confidence::Low, 0.0));
-    assert!(host.run(60).is_empty());
+    assert!(host.tick().is_empty() && host.run(60).is_empty());
     host.know(Past { time: BEGIN + 1, ..Past::default() });
-    assert_eq!(host.run(10), [("b:host".to_owned(), "holds")]);
+    assert!(host.run(60).is_empty());
+    assert_eq!(host.run(300), [("a:host".to_owned(), "holds")]);
 }
 
 #[test]
@@ -187,7 +185,7 @@ fn advice_that_was_followed_says_what_became_of_it() {
     };
     host.know(past(BEGIN, &days));
     host.advice = vec![host.raise()];
-    host.run(60);
+    host.run(420);
     host.advice.clear();
     host.limit(12 * GIB);
     assert!(host.run(60).is_empty(), "that is not what was advised");
@@ -219,7 +217,7 @@ fn a_workload_that_ended_did_not_follow_anything() {
     let mut action = raise.actions[0].clone();
     action.object = object.clone();
     host.advice = vec![Advice { id: id("raise", &object), object, actions: vec![action], ..raise }];
-    assert_eq!(host.run(60).len(), 1);
+    assert_eq!(host.run(420).len(), 1);
     host.advice.clear();
     assert_eq!(host.run(420), [("raise:/gone".to_owned(), "gone")]);
 }
@@ -233,7 +231,7 @@ fn the_surest_that_saves_most_comes_first_and_the_list_is_bounded() {
     host.advice.extend([gpu(0, Confidence::Low, 9.0), gpu(1, Confidence::High, 0.0), gpu(2, Confidence::Medium, 2.0)]);
     host.advice.push(gpu(1, Confidence::High, 0.0));
     host.advice.extend((0..60).map(|file| advice("f", Object::File(format!("/{file}")), Confidence::High, 5.0)));
-    host.run(20);
+    host.run(420);
     let listed = host.listed();
     let of = |kind: fn(&Object) -> bool| listed.iter().filter(|standing| kind(&standing.advice.object)).count();
     assert_eq!((listed.len(), of(|object| matches!(object, Object::File(_)))), (LISTED, 50), "users make files");
@@ -247,11 +245,26 @@ fn the_surest_that_saves_most_comes_first_and_the_list_is_bounded() {
 fn what_cannot_be_judged_is_bounded_too() {
     let mut host = Host::new();
     let lacking = |number: u32| Lacking { rule: "r".into(), object: Object::Gpu(number), missing: "data".into() };
-    let judged = Judged { advice: Vec::new(), lacking: (0..250).map(lacking).collect() };
+    let file = |number: u32| Lacking { object: Object::File(format!("/{number}")), ..lacking(0) };
+    let judged = Judged { advice: Vec::new(), lacking: (0..60).map(file).chain((0..250).map(lacking)).collect() };
     let view = Arc::make_mut(&mut host.engine.view);
     host.fold.tick(view, BEGIN, |_| Judged::default());
     host.fold.tick(view, BEGIN + MINUTE, |_| judged);
-    assert_eq!((view.advice.lacking.len(), view.advice.lacking_left_out), (LACKING, 50));
+    assert_eq!((view.advice.lacking.len(), view.advice.lacking_left_out), (LACKING, 110));
+    let files = view.advice.lacking.iter().filter(|lacking| matches!(lacking.object, Object::File(_)));
+    assert_eq!(files.count(), 50, "users make files");
+}
+
+#[test]
+fn advice_of_before_the_start_that_cannot_be_judged_yet_is_not_told_to_be_over() {
+    let mut host = Host::new();
+    let old = advice("a", Object::Host, Confidence::Low, 0.0);
+    let since = BEGIN - DAY_NS;
+    host.fold.restore(&[Standing { advice: old.clone(), since, state: State::Holds }], BEGIN);
+    assert!(host.run(3600).is_empty() && host.listed().is_empty());
+    host.advice = vec![old];
+    assert!(host.run(120).is_empty(), "it was told before");
+    assert_eq!(host.listed()[0].since, since);
 }
 
 #[test]

@@ -73,6 +73,8 @@ impl Track {
         self.last = value;
         self.time = time;
         if time < self.from {
+            // The clock was set back: it need not come to where it was.
+            self.from = self.from.min(time.saturating_add(self.settings.warm()));
             return false;
         }
         let over = self.open.filter(|open| time - open.time >= self.settings.window);
@@ -132,6 +134,17 @@ mod tests {
         assert_eq!(track(5.0, |_| 100.0, |hour| 300.0 + 60.0 * hour.min(2.5)).leak, None, "it stopped");
         let again = track(3.0, |_| 100.0, |hour| if hour < 2.2 { 300.0 + 60.0 * hour } else { 100.0 });
         assert_eq!((again.leak, again.windows.len()), (None, 1), "it was started again");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_while_it_starts_makes_it_wait_once_more_only() {
+        let settings = Settings::default();
+        let mut track = Track::new(settings, START, true);
+        track.read(START, 300.0, 1000.0, None);
+        let back = START / 2;
+        track.read(back, 300.0, 1000.0, None);
+        track.read(back + settings.warm(), 300.0, 1000.0, None);
+        assert!(track.open.is_some());
     }
 
     #[test]

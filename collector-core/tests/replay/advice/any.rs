@@ -59,6 +59,7 @@ proptest! {
                 limit: limit.map(|limit| (limit * MIB) as f64),
                 memory_waiting: Some(waits),
                 kills: Some(killed),
+                kills_here: Some(killed),
                 ..Day::default()
             });
         }

@@ -78,7 +78,7 @@ fn what_a_server_may_still_take_is_not_given_away() {
 
 #[test]
 fn kills_at_the_limit_raise_it_and_kills_at_an_older_one_do_not() {
-    let killed = |back, day: Day| if back == 1 { Day { kills: Some(3), ..day } } else { day };
+    let killed = |back, day: Day| if back == 1 { Day { kills: Some(3), kills_here: Some(3), ..day } } else { day };
     let (host, _) = web(2 * GIB, 2 * GIB - 20 * MIB, 8, killed);
     let judged = host.expect(&["memory_limit_raise:web.service"]);
     let raise = advice(&judged, "memory_limit_raise:web.service");
@@ -88,20 +88,55 @@ fn kills_at_the_limit_raise_it_and_kills_at_an_older_one_do_not() {
     assert!((2 * GIB * 12 / 10..=2 * GIB * 13 / 10).contains(&to), "{to}");
     // It has been raised since then, and that was enough.
     let older = |back, other: Day| match back {
-        1 => Day { kills: Some(3), ..day(2 * GIB, 2 * GIB, Some(2 * GIB)) },
+        1 => Day { kills: Some(3), kills_here: Some(3), ..day(2 * GIB, 2 * GIB, Some(2 * GIB)) },
         _ => other,
     };
     let (host, _) = web(3 * GIB, 2 * GIB, 8, older);
     assert!(host.expect(&[]).advice.is_empty());
+    // It was killed because a limit above it was hit, or the host was full.
+    let limit = 4 * GIB;
+    let elsewhere = |back, _| Day { kills: Some(if back == 1 { 3 } else { 0 }), ..day(limit, GIB, Some(limit)) };
+    let (host, _) = web(limit, GIB, 8, elsewhere);
+    assert!(host.expect(&[]).advice.iter().all(|advice| advice.rule != "memory_limit_raise"));
 }
 
 #[test]
 fn a_raise_that_the_host_cannot_give_is_not_sure() {
-    let killed = |_, day: Day| Day { kills: Some(1), ..day };
+    let killed = |_, day: Day| Day { kills: Some(1), kills_here: Some(1), ..day };
     let (mut host, _) = web(40 * GIB, 40 * GIB - MIB, 8, killed);
     host.is(OfHost::MemoryAvailable, 2 * GIB).run(5, 1);
     let judged = host.expect(&[]);
     assert_eq!(advice(&judged, "memory_limit_raise:web.service").confidence, Confidence::Low);
+}
+
+#[test]
+fn no_limit_above_the_hosts_memory_is_advised() {
+    let killed = |_, day: Day| Day { kills: Some(1), kills_here: Some(1), ..day };
+    let (host, _) = web(60 * GIB, 60 * GIB - MIB, 8, killed);
+    let judged = host.judged();
+    assert!(judged.advice.iter().all(|advice| advice.rule != "memory_limit_raise"), "{:#?}", judged.advice);
+    let missing = judged.lacking.iter().find(|lacking| lacking.rule == "memory_limit_raise");
+    assert!(
+        missing.is_some_and(|lacking| lacking.missing.starts_with("a host with more memory")),
+        "{:?}",
+        judged.lacking
+    );
+}
+
+#[test]
+fn what_was_held_weeks_ago_is_left_to_it_and_page_cache_beyond_the_new_limit_is_not_sure() {
+    // A job of each month.
+    let (host, _) = web(32 * GIB, 6 * GIB, 20, |back, other| match back {
+        15 => day(16 * GIB, 16 * GIB, Some(32 * GIB)),
+        _ => other,
+    });
+    let judged = host.judged();
+    let lower = advice(&judged, "memory_limit_lower:web.service");
+    assert_eq!(lower.actions[0].after.as_deref(), Some((16 * GIB).to_string().as_str()));
+    let (host, _) = web(32 * GIB, 6 * GIB, 8, |_, _| day(20 * GIB, 6 * GIB, Some(32 * GIB)));
+    let judged = host.judged();
+    let lower = advice(&judged, "memory_limit_lower:web.service");
+    assert_eq!(lower.confidence, Confidence::Low, "{}", lower.because);
 }
 
 #[test]
@@ -123,7 +158,7 @@ fn a_need_near_the_limit_raises_it_and_page_cache_at_the_limit_does_not() {
 
 #[test]
 fn a_leak_is_not_cured_by_a_higher_limit() {
-    let killed = |back, day: Day| if back == 1 { Day { kills: Some(2), ..day } } else { day };
+    let killed = |back, day: Day| if back == 1 { Day { kills: Some(2), kills_here: Some(2), ..day } } else { day };
     let limit = 8 * GIB;
     let (mut host, web) = web(limit, limit - 20 * MIB, 8, killed);
     host.has(web, Statistic::MemoryCurrent, 2 * GIB).has(web, Statistic::MemoryAnon, 2 * GIB);

@@ -20,6 +20,7 @@ fn day(memory: u64, anon: u64, limit: Option<u64>) -> Day {
         limit: limit.map(|limit| limit as f64),
         memory_waiting: Some(0.0),
         kills: Some(0),
+        kills_here: Some(0),
         ..Day::default()
     }
 }
@@ -31,6 +32,7 @@ fn host_days(host: &mut Host, total: u64, used: f64, (waited, kills): (f64, u32)
         limit: Some(total as f64),
         memory_waiting: Some(waited),
         kills: Some(kills),
+        kills_here: Some(kills),
         ..Day::default()
     });
 }

@@ -45,8 +45,25 @@ impl Reader {
         Ok(known.collect())
     }
 
-    /// Some workloads of the days from one moment to another that are wanted, at most so many.
-    pub fn named(&self, (from, to): (u64, u64), most: usize, wants: impl Fn(&str) -> bool) -> Result<Vec<Named>> {
+    /// Some workloads of the days from one moment to another that are wanted, at most so many, and of one user not too many.
+    pub fn named(&self, span: (u64, u64), most: usize, wants: impl Fn(&str) -> bool) -> Result<Vec<Named>> {
+        let mut of_owner: HashMap<String, usize> = HashMap::new();
+        self.some(span, most, |name, owner| {
+            if !wants(name) || owner.is_empty() {
+                return wants(name);
+            }
+            let count = of_owner.entry(owner.to_owned()).or_default();
+            *count += 1;
+            *count <= OF_OWNER
+        })
+    }
+
+    fn some(
+        &self,
+        (from, to): (u64, u64),
+        most: usize,
+        mut wants: impl FnMut(&str, &str) -> bool,
+    ) -> Result<Vec<Named>> {
         let statement = "SELECT DISTINCT workload, owner FROM day WHERE day BETWEEN ? AND ? AND workload <> '' LIMIT ?";
         let mut statement = self.connection().prepare_cached(statement).context("read the history")?;
         let mut rows =
@@ -55,9 +72,9 @@ impl Reader {
         while named.len() < most
             && let Some(row) = rows.next().context("read the history")?
         {
-            let name: String = row.get(0)?;
-            if wants(&name) {
-                named.insert(name, row.get(1)?);
+            let (name, owner): (String, String) = (row.get(0)?, row.get(1)?);
+            if wants(&name, &owner) {
+                named.insert(name, owner);
             }
         }
         Ok(named.into_iter().collect())
@@ -66,7 +83,7 @@ impl Reader {
     /// The workloads of these days with the highest peaks, at most so many: of all days if there are few rows, or else of the last ones. Of
     /// one user not too many.
     pub fn largest(&self, (from, to): (u64, u64), most: usize) -> Result<Vec<Named>> {
-        let few = self.named((from, to), most + 1, |_| true)?;
+        let few = self.some((from, to), most + 1, |_, _| true)?;
         if few.len() <= most {
             return Ok(few);
         }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use collector_core::digest;
+use collector_core::past::OF_OWNER;
 use collector_core::series::Series;
 use collector_core::stage::Stage;
 use collector_core::statistic::gpu::Device;
@@ -215,6 +216,18 @@ fn whoever_makes_many_workloads_has_a_share_of_a_day() {
     entries.push(entry("", "", 1.0));
     assert_eq!(write(&folder, vec![quarter(BEGIN, entries)]), 13, "the host has a place, and 17 of the workloads");
     assert_eq!(write(&folder, vec![quarter(BEGIN + DAY, many("user-7", 3))]), 0, "tomorrow is another day");
+}
+
+#[test]
+fn of_new_workloads_one_user_has_a_share() {
+    let folder = Folder::new();
+    let limits = Limits { workloads: 2000, workloads_of_owner: 1000, ..LIMITS };
+    let (mut connection, _) = open(&folder.0, limits.max_bytes).unwrap();
+    let many = (0..300).map(|number| entry(&format!("a{number:03}"), "user-1000", 1.0));
+    let entries = many.chain([entry("z", "", 1.0)]).collect();
+    append(&mut connection, &quarter(BEGIN, entries), &mut Rows::default(), &limits).unwrap();
+    let named = Reader::open(&folder.0).unwrap().named((BEGIN * S, BEGIN * S), 200, |_| true).unwrap();
+    assert_eq!((named.len(), named.last().map(|(name, _)| &**name)), (OF_OWNER + 1, Some("z")));
 }
 
 #[test]

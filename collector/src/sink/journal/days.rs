@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use anyhow::{Context as _, Result};
 use collector_core::alert::Alert;
 use collector_core::incident::Kind;
+use collector_core::past::{Events, Short};
+use collector_core::signal::oom::Scope;
 use collector_core::standing::Standing;
 use rusqlite::params;
 use serde::Deserialize;
@@ -21,6 +23,13 @@ pub struct Kills {
     pub time: u64,
     pub workload: Option<String>,
     pub count: u64,
+    pub short: Short,
+}
+
+impl Kills {
+    pub fn add(&self, events: &mut Events) {
+        events.kill(self.time, self.workload.as_deref(), self.count, self.short);
+    }
 }
 
 /// What is needed of an incident, which has a hundred times as much.
@@ -47,6 +56,29 @@ struct Labels {
 struct Evidence {
     #[serde(default)]
     killed: u64,
+    #[serde(default)]
+    scope: Option<Scope>,
+    #[serde(default)]
+    requested: bool,
+    #[serde(default)]
+    limit: Option<Limit>,
+}
+
+#[derive(Default, Deserialize)]
+struct Limit {
+    #[serde(default)]
+    own: bool,
+}
+
+impl Evidence {
+    fn short(&self) -> Short {
+        match self.scope {
+            _ if self.requested => Short::Other,
+            Some(Scope::Host) => Short::Host,
+            _ if self.limit.as_ref().is_some_and(|limit| limit.own) => Short::OwnLimit,
+            _ => Short::Other,
+        }
+    }
 }
 
 impl Reader {
@@ -59,7 +91,8 @@ impl Reader {
             let body: String = row.get(0).context("read the journal")?;
             let Ok(Part { time, labels, evidence }) = serde_json::from_str(&body) else { continue };
             if time >= from {
-                take(Kills { time, workload: labels.workload, count: evidence.killed });
+                let short = evidence.short();
+                take(Kills { time, workload: labels.workload, count: evidence.killed, short });
             }
         }
         Ok(())
