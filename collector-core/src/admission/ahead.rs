@@ -2,7 +2,6 @@
 //! without a reservation nobody knows now.
 
 use crate::lease::{Lease, State, Want, words};
-use crate::statistic::gpu::Statistic::MemoryTotal;
 use crate::view::View;
 
 /// When it is to begin and to end, in nanoseconds by the clock of leases.
@@ -73,7 +72,7 @@ pub fn fits(view: &View, uid: u32, want: &Want, gpus: &[String], period: Period)
         .gpus
         .iter()
         .filter(|gpu| gpus.is_empty() || gpus.iter().any(|number| **number == *gpu.device.gpu))
-        .filter_map(|gpu| Some((gpu.device.gpu.to_string(), gpu.values.get(MemoryTotal)?, on(&gpu.device.gpu))))
+        .filter_map(|gpu| Some((gpu.device.gpu.to_string(), super::gpu::most(view, gpu)?, on(&gpu.device.gpu))))
         .collect();
     // Those with most room first, unless they were named in an order.
     match gpus.is_empty() {

@@ -8,8 +8,6 @@ use crate::view::lease::{Leases, place};
 
 /// CPU time and traffic that a lease was promised count for this long, in nanoseconds: then what its owner uses is measured.
 const CPU_NS: u64 = 30_000_000_000;
-/// Who comes so long before a reservation that was made ahead begins has come for it, in nanoseconds.
-pub const EARLY_NS: u64 = 3_600_000_000_000;
 
 /// What one lease or one claim keeps from others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,16 +100,12 @@ impl Claimed {
         }
     }
 
-    /// Whether a claim of this user and unit takes it up.
-    pub fn is_taken_up_by(&self, uid: u32, unit: Option<&str>) -> bool {
-        self.begins.is_some_and(|begins| begins <= EARLY_NS) && self.uid == uid && self.unit.as_deref() == unit
-    }
-
-    /// Whether it is in the way of a case: what was made ahead is not in the way of work that ends before, nor of that for which it was made.
-    pub(super) fn concerns(&self, case: &Case<'_>) -> bool {
+    /// Whether it is in the way of a case that takes up `own`: what was made ahead is not in the way of work that ends before, nor of that
+    /// for which it was made.
+    pub(super) fn concerns(&self, case: &Case<'_>, own: Option<u64>) -> bool {
         self.begins.is_none_or(|begins| {
-            let own = self.is_taken_up_by(case.caller.uid, case.unit);
-            !own && case.lasts.is_none_or(|lasts| lasts > begins)
+            let is_own = own.is_some() && self.id == own;
+            !is_own && case.lasts.is_none_or(|lasts| lasts > begins)
         })
     }
 

@@ -103,6 +103,22 @@ fn capability(gpu: &Gpu) -> Option<u64> {
     gpu.values.get(ComputeCapability)
 }
 
+/// What it has in all, without what its driver reserves and what stays free.
+fn whole(gpu: &Gpu) -> Option<u64> {
+    let total = gpu.values.get(MemoryTotal).filter(|total| *total > 0)?;
+    Some(total.saturating_sub(gpu.values.get(MemoryReserved).unwrap_or(0)).saturating_sub(margin(total)))
+}
+
+fn margin(total: u64) -> u64 {
+    MARGIN.max(total / 100 * MARGIN_SHARE)
+}
+
+/// What anybody may have of a GPU if nobody else has anything of it; `None` if it is not known, or nobody may have any.
+pub(super) fn most(view: &View, gpu: &Gpu) -> Option<u64> {
+    let most = whole(gpu).filter(|_| is_usable(gpu))?;
+    Some(most.min(limit(view, gpu).map_or(u64::MAX, |(most, _)| most)))
+}
+
 fn left<'a>(gpu: &'a Gpu, view: &View, claimed: &[Claimed]) -> Room<'a> {
     let number = &*gpu.device.gpu;
     let here = || claimed.iter().filter_map(|one| Some((one, *one.vram.get(number)?)));
@@ -111,8 +127,8 @@ fn left<'a>(gpu: &'a Gpu, view: &View, claimed: &[Claimed]) -> Room<'a> {
     let books = held.values().fold(0_u64, |sum, (_, bytes)| sum.saturating_add(bytes.unwrap_or(0)));
     let get = |statistic| gpu.values.get(statistic);
     let total = get(MemoryTotal).filter(|total| *total > 0);
-    let margin = total.map_or(0, |total| MARGIN.max(total / 100 * MARGIN_SHARE));
-    let most = total.map_or(0, |total| total.saturating_sub(get(MemoryReserved).unwrap_or(0)).saturating_sub(margin));
+    let margin = total.map_or(0, margin);
+    let most = whole(gpu).unwrap_or(0);
     let limit = limit(view, gpu);
     let available = total.zip(get(MemoryFree)).map(|(_, free)| {
         let left = free.saturating_sub(margin).min(most.saturating_sub(books));

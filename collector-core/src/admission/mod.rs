@@ -8,7 +8,7 @@ mod host;
 mod rest;
 mod way;
 
-pub use book::{Claimed, EARLY_NS};
+pub use book::Claimed;
 
 use std::borrow::Cow;
 
@@ -123,17 +123,23 @@ fn ends(short: u64, promised: impl Iterator<Item = (u64, Option<u64>)>) -> Optio
     })
 }
 
+/// The reservation made ahead that a case takes up if it starts.
+pub fn taken_up(view: &View, case: &Case<'_>) -> Option<u64> {
+    view.leases.taken_up_by(case.caller.uid, case.unit, case.lasts)
+}
+
 /// What of it is in the way.
-fn concerning<'a>(case: &Case<'_>, claimed: &'a [Claimed]) -> Cow<'a, [Claimed]> {
-    match claimed.iter().all(|one| one.concerns(case)) {
+pub fn concerning<'a>(view: &View, case: &Case<'_>, claimed: &'a [Claimed]) -> Cow<'a, [Claimed]> {
+    let own = taken_up(view, case);
+    match claimed.iter().all(|one| one.concerns(case, own)) {
         true => Cow::Borrowed(claimed),
-        false => claimed.iter().filter(|one| one.concerns(case)).cloned().collect(),
+        false => claimed.iter().filter(|one| one.concerns(case, own)).cloned().collect(),
     }
 }
 
 /// Judges what is wanted beside all that is claimed.
 pub fn judge(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Judged {
-    let claimed = &*concerning(case, claimed);
+    let claimed = &*concerning(view, case, claimed);
     let mut found = host::memory(view, case, claimed);
     let (gpus, chosen) = gpu::memory(view, case, claimed);
     found.extend(gpus);
@@ -167,7 +173,7 @@ pub fn judge(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Judged {
 
 /// How much host memory that cannot be reclaimed is short below each limit that holds, by its cgroup; of the whole host by none.
 pub fn host_short(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Vec<(Option<String>, u64)> {
-    host::short(view, case, &concerning(case, claimed))
+    host::short(view, case, &concerning(view, case, claimed))
 }
 
 /// The same of a need, as it was asked about.

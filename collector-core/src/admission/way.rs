@@ -27,7 +27,12 @@ pub(super) fn reserved(one: &Claimed, amount: u64, line: &Line) -> Option<Way> {
     let ends = one.left.map(|left| left.div_ceil(SECOND));
     let soon = ends.filter(|_| one.left.is_some_and(|left| left <= SOON_NS));
     let ending = soon.map(|seconds| format!(", and ends in {seconds} s at the latest")).unwrap_or_default();
-    let unused = if line.resource == "slot" { "" } else { " that is not used yet" };
+    let later = one.begins.filter(|begins| *begins > 0);
+    let unused = match later {
+        Some(begins) => format!(" from in {} min on", begins.div_ceil(60 * SECOND)),
+        None if line.resource == "slot" => String::new(),
+        None => " that is not used yet".to_owned(),
+    };
     let sentence = format!("reservation {id} keeps {}{}{unused}{ending}", amount_of(line, amount), place(line));
     let (kind, origin) = (WayKind::Reservation, WayOrigin::Reserved);
     Some(Way { kind, origin, sentence, amount: Some(amount), id: Some(id), ends_in_seconds: ends, workload: None })

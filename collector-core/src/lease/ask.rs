@@ -18,7 +18,8 @@ const NAME: usize = 128;
 /// The longest that somebody waits, and the longest life of a lease, in seconds.
 pub const LONGEST_WAIT: u64 = 7 * 24 * 3600;
 pub const LONGEST_LIFE: u64 = 366 * 24 * 3600;
-/// How far ahead somebody may reserve, in seconds.
+/// How far ahead somebody may reserve, in seconds, at least and at most.
+pub const LEAST_AHEAD: u64 = 60;
 pub const LONGEST_AHEAD: u64 = 31 * 24 * 3600;
 
 /// A question: does this need fit here now? It changes nothing.
@@ -60,8 +61,9 @@ pub struct Claim {
     /// Seconds until it ends in any case; unless given, it ends with its owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
-    /// Seconds until it begins: a reservation made ahead. It has an end (`seconds`, counted from its begin), belongs to no process, and is taken
-    /// up by the first claim of the same user and unit; until then it is kept free from work that would still run.
+    /// Seconds until it begins, 60 at least: a reservation made ahead. Only root may make one. It has a `unit` and an end (`seconds`, counted
+    /// from its begin), belongs to no process, and is taken up by the first claim of the same user and unit; until then it is kept free
+    /// from work that would still run. An hour after its begin it ends if nobody came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begins_in_seconds: Option<u64>,
     /// Seconds to wait until there is room. The answer comes when there is, or when the time is over.
@@ -156,14 +158,17 @@ impl Claim {
             return Err(format!("seconds is a number from 1 to {LONGEST_LIFE}"));
         }
         if self.begins_in_seconds.is_some() {
-            if self.begins_in_seconds.is_some_and(|seconds| seconds > LONGEST_AHEAD) {
-                return Err(format!("begins_in_seconds is {LONGEST_AHEAD} at most"));
+            if self.begins_in_seconds.is_some_and(|seconds| !(LEAST_AHEAD..=LONGEST_AHEAD).contains(&seconds)) {
+                return Err(format!("begins_in_seconds is {LEAST_AHEAD} at least and {LONGEST_AHEAD} at most"));
             }
             if self.seconds.is_none() {
                 return Err("a reservation that begins later has an end: say seconds, too".to_owned());
             }
             if self.wait_seconds.is_some_and(|seconds| seconds > 0) {
                 return Err("a reservation that begins later does not wait: leave wait_seconds out".to_owned());
+            }
+            if self.unit.is_none() {
+                return Err("a reservation that begins later is taken up by its unit: say unit, too".to_owned());
             }
         }
         if self.wait_seconds.is_some_and(|seconds| seconds > LONGEST_WAIT) {
@@ -239,7 +244,9 @@ mod tests {
             (need(part) + r#","priority":5}"#, "0 to 4"),
             (need(part) + r#","begins_in_seconds":60}"#, "has an end"),
             (need(part) + r#","begins_in_seconds":9999999,"seconds":60}"#, "at most"),
+            (need(part) + r#","begins_in_seconds":59,"seconds":60}"#, "60 at least"),
             (need(part) + r#","begins_in_seconds":60,"seconds":60,"wait_seconds":1}"#, "does not wait"),
+            (need(part) + r#","begins_in_seconds":60,"seconds":60}"#, "say unit"),
             (need(part) + r#","unit":"a\u001b[2J"}"#, "does not look like itself"),
             (need(part) + r#","unit":""}"#, "not empty"),
             (need(r#"{"what":"x","resource":"slot","name":"","amount":1,"origin":"declared"}"#) + "}", "not empty"),

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use super::workload::{OTHER, Workloads};
 use crate::learn::{Book, Run, Work};
-use crate::lease::{Caller, Decision, Lease, Limits, Owner, Priority, Spent, Use};
+use crate::lease::{Caller, Decision, Lease, Limits, Owner, Priority, Spent, State, Use};
 
 /// A clock that was set forward, or an agent that slept, ends no lease: at most this much passes between two samples, in
 /// nanoseconds.
 const STRIDE_NS: u64 = 10_000_000_000;
 /// Who waits for this long comes before those of the next higher priority that arrive then. Never before critical work.
 const AGEING_NS: u64 = 60_000_000_000;
+/// Who comes so long before a reservation that was made ahead begins has come for it, in nanoseconds.
+pub(crate) const EARLY_NS: u64 = 3_600_000_000_000;
 
 #[derive(Clone, Debug, Default)]
 pub struct Leases {
@@ -101,14 +103,29 @@ impl Leases {
         *count = count.saturating_add(1);
     }
 
-    /// Those that wait, in the order in which they are served.
+    /// Those that wait, in the order in which they are served: first those for which room was reserved ahead. What is kept for them is
+    /// why others wait, so that those could wait for each other.
     pub fn queue(&self) -> Vec<u64> {
         let mut ids: Vec<u64> = self.waiting.keys().copied().collect();
-        ids.sort_by_key(|id| {
-            let lease = &self.waiting[id].lease;
-            (Reverse(self.rank(lease)), lease.asked, *id)
+        ids.sort_by_cached_key(|id| {
+            let waiting = &self.waiting[id];
+            let lease = &waiting.lease;
+            let due = self.taken_up_by(lease.uid, lease.unit.as_deref(), waiting.life).is_some();
+            (!due, Reverse(self.rank(lease)), lease.asked, *id)
         });
         ids
+    }
+
+    /// The reservation made ahead that a claim of this user and unit takes up which lives so long, in nanoseconds: of several the one that
+    /// begins first, and no other.
+    pub(crate) fn taken_up_by(&self, uid: u32, unit: Option<&str>, life: Option<u64>) -> Option<u64> {
+        let is_due = |begins: u64| {
+            let still_there = life.is_none_or(|life| self.now.saturating_add(life) > begins);
+            begins <= self.now.saturating_add(EARLY_NS) && still_there
+        };
+        let planned = self.held.values().filter(|lease| lease.state == State::Planned && lease.uid == uid);
+        let due = planned.filter(|lease| lease.unit.as_deref() == unit && lease.begins.is_some_and(is_due));
+        due.min_by_key(|lease| lease.begins).map(|lease| lease.id)
     }
 
     /// The priority of who waits, with what it gained by waiting.

@@ -2,7 +2,7 @@
 
 use super::grant::{grant, short};
 use super::{evict, follow, grants, plan, promised, rank, refused, told, too_high, work};
-use crate::admission::{self, Case, Claimed};
+use crate::admission::{self, Case};
 use crate::amount;
 use crate::lease::{Body, Caller, Claim, Granted, Lease, Owner, Spent, State, Step, Use, Verdict, Want};
 use crate::outcome::Outcome;
@@ -33,6 +33,9 @@ pub(super) fn claim(
     if claim.anyone && !caller.privileged {
         return Some(refused(403, "only root may let anybody ask for a reservation: claim it as evictable"));
     }
+    if claim.begins_in_seconds.is_some() && !caller.privileged {
+        return Some(refused(403, "only root may reserve ahead: claim it when it starts"));
+    }
     if let Some(found) = claim.key.as_deref().and_then(|key| again(view, number, caller, key)) {
         return found;
     }
@@ -59,7 +62,7 @@ pub(super) fn claim(
         lasts: life,
         told: true,
     };
-    let (claimed, ahead) = rank::ahead(view, claim.priority);
+    let (claimed, ahead) = rank::ahead(view, &case);
     let mut judged = admission::judge_need(view, &need, &case, &claimed);
     judged.verdict.learned = lesson;
     evict::tell(view, &case, &mut judged, &claimed);
@@ -165,9 +168,9 @@ fn too_much(view: &View, caller: &Caller, want: &Want, claim: &Claim) -> Option<
     let total = view.host.memory()?.total;
     let most = total / 100 * limits.share;
     // What it takes up does not count twice.
-    let takes_up =
-        |one: &Claimed| claim.begins_in_seconds.is_none() && one.is_taken_up_by(caller.uid, claim.unit.as_deref());
-    let mine = promised(view).into_iter().filter(|one| one.uid == caller.uid && !takes_up(one));
+    let life = claim.seconds.map(|seconds| seconds.saturating_mul(SECOND));
+    let own = view.leases.taken_up_by(caller.uid, claim.unit.as_deref(), life);
+    let mine = promised(view).into_iter().filter(|one| one.uid == caller.uid && (own.is_none() || one.id != own));
     let kept = mine.fold(0_u64, |sum, one| sum.saturating_add(one.hard));
     (kept.saturating_add(want.hard.peak) > most).then(|| {
         // What would fit alone is worth asking for again.

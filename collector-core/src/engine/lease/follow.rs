@@ -9,7 +9,7 @@ use crate::lease::{Kept, Lease, Orphan, Owner, Spent, State, Step, Use};
 use crate::outcome::Outcome;
 use crate::statistic::gpu::Holder;
 use crate::view::View;
-use crate::view::lease::{Leases, place};
+use crate::view::lease::{EARLY_NS, Leases, place};
 
 /// Growth by less than this is none, in bytes.
 const GROWTH: u64 = 1 << 20;
@@ -173,7 +173,9 @@ fn look(view: &mut View) {
 fn step(view: &mut View, id: u64) -> Vec<Outcome> {
     let (now, longest) = (view.leases.now, view.leases.limits.start_ns);
     let Some(lease) = view.leases.held.get(&id) else { return Vec::new() };
-    if lease.expires.is_some_and(|expires| now >= expires) {
+    // Nobody comes for it any more: it keeps no room until its end.
+    let untaken = lease.begins.filter(|_| lease.state == State::Planned).map(|begins| begins.saturating_add(EARLY_NS));
+    if lease.expires.into_iter().chain(untaken).any(|end| now >= end) {
         let why = if lease.state == State::Planned { "nobody took it up" } else { "its time is over" };
         return end(view, id, Step::Expired, format!("reservation {id} has ended: {why}"));
     }

@@ -135,7 +135,7 @@ fn admit(view: &mut View, caller: &Caller, ask: &Ask) -> (u16, Body) {
         lasts: None,
         told: true,
     };
-    let (claimed, ahead) = rank::ahead(view, ask.priority);
+    let (claimed, ahead) = rank::ahead(view, &case);
     let mut judged = admission::judge_need(view, &need, &case, &claimed);
     judged.verdict.learned = lesson;
     evict::tell(view, &case, &mut judged, &claimed);

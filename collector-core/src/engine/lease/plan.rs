@@ -1,7 +1,6 @@
 //! Reservations that are made ahead: when one is, who takes it up, and that it ends if nobody does. Knows nothing of what is judged.
 
 use super::{refused, told};
-use crate::admission::EARLY_NS;
 use crate::admission::ahead::{Period, fits};
 use crate::lease::{Body, Decision, Granted, Lease, State, Step, Verdict};
 use crate::outcome::Outcome;
@@ -60,15 +59,9 @@ pub(super) fn plan(
 
 /// A lease that is granted takes up what was made ahead for the same user and unit.
 pub(super) fn take_up(view: &mut View, lease: &Lease, outcomes: &mut Vec<Outcome>) {
-    let now = view.leases.now;
-    let is_for = |planned: &&Lease| {
-        let due = planned.begins.is_some_and(|begins| {
-            begins <= now.saturating_add(EARLY_NS) && lease.expires.is_none_or(|expires| expires > begins)
-        });
-        planned.state == State::Planned && planned.uid == lease.uid && planned.unit == lease.unit && due
-    };
-    let first = view.leases.held.values().filter(is_for).min_by_key(|planned| planned.begins);
-    let Some(planned) = first.map(|planned| planned.id).and_then(|id| view.leases.held.remove(&id)) else { return };
+    let life = lease.expires.map(|expires| expires.saturating_sub(view.leases.now));
+    let own = view.leases.taken_up_by(lease.uid, lease.unit.as_deref(), life);
+    let Some(planned) = own.and_then(|id| view.leases.held.remove(&id)) else { return };
     let sentence = format!("reservation {} was taken up by reservation {}", planned.id, lease.id);
     outcomes.push(told(view, Step::Ended, &planned, sentence));
 }

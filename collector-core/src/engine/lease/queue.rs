@@ -2,7 +2,7 @@
 //! before cannot have yet is kept for them, and others go on only with what is left.
 
 use super::evict::Plan;
-use super::rank::{case, held_back, tripped, wait_for};
+use super::rank::{case, held_back, keep, tripped, wait_for};
 use super::{answered, grant, grants, promised};
 use crate::admission;
 use crate::lease::Decision;
@@ -24,6 +24,7 @@ pub(super) fn serve(view: &mut View, mut plan: Option<&mut Plan>) -> Vec<Outcome
     for id in view.leases.queue() {
         let Some(waiting) = view.leases.waiting.get(&id) else { continue };
         let late = view.leases.now >= waiting.until;
+        let own = admission::taken_up(view, &case(waiting));
         let mut judged = admission::judge(view, &case(waiting), &claimed);
         let tripped = tripped(view, &case(waiting));
         let held = held_back(view, &case(waiting), &judged.taken, &claimed);
@@ -40,7 +41,7 @@ pub(super) fn serve(view: &mut View, mut plan: Option<&mut Plan>) -> Vec<Outcome
                 let (status, body) = grant::grant(view, lease, &used, life, judged.verdict, &mut outcomes);
                 outcomes.push(answered(number, status, body));
             }
-            claimed.push(judged.taken);
+            keep(&mut claimed, judged.taken, own);
         } else if late {
             outcomes.extend(grant::give_up(view, id, "there was no room in time"));
         } else if is_unknown_for_long(view, id, judged.verdict.verdict) {
@@ -49,7 +50,7 @@ pub(super) fn serve(view: &mut View, mut plan: Option<&mut Plan>) -> Vec<Outcome
             if let (Some(plan), Some(waiting)) = (plan.as_deref_mut(), view.leases.waiting.get(&id)) {
                 plan.wait(view, id, &case(waiting), &judged, &claimed);
             }
-            claimed.push(judged.taken);
+            keep(&mut claimed, judged.taken, own);
         }
     }
     outcomes

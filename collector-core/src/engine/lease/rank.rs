@@ -6,7 +6,7 @@ use crate::admission::{self, Case, Claimed};
 use crate::breaker;
 use crate::lease::{Decision, Priority, Verdict};
 use crate::view::View;
-use crate::view::lease::Waiting;
+use crate::view::lease::{EARLY_NS, Waiting};
 use crate::view::level::Standing;
 
 pub(super) fn case(waiting: &Waiting) -> Case<'_> {
@@ -16,10 +16,13 @@ pub(super) fn case(waiting: &Waiting) -> Case<'_> {
     Case { want: &lease.want, priority: lease.priority, gpus: &lease.gpus, caller, unit, lasts, told: false }
 }
 
-/// What is promised, and what those keep who wait and come before somebody new of this priority; and their number.
-pub(super) fn ahead(view: &View, priority: Priority) -> (Vec<Claimed>, u64) {
-    let least = u64::from(u8::from(priority));
-    until(view, |waiting| view.leases.rank(&waiting.lease) < least)
+/// What is promised, and what those keep who wait and come before somebody new; and their number. Who takes up what was reserved ahead
+/// comes first, and waits only for others who do: the rest may be short for nothing but that reservation.
+pub(super) fn ahead(view: &View, new: &Case<'_>) -> (Vec<Claimed>, u64) {
+    let least = u64::from(u8::from(new.priority));
+    let due = admission::taken_up(view, new).is_some();
+    let is_due = |waiting: &Waiting| admission::taken_up(view, &case(waiting)).is_some();
+    until(view, |waiting| (due || view.leases.rank(&waiting.lease) < least) && !is_due(waiting))
 }
 
 /// The same of those that come before a claim that waits.
@@ -38,11 +41,19 @@ fn until(view: &View, ends: impl Fn(&Waiting) -> bool) -> (Vec<Claimed>, u64) {
         let judged = admission::judge(view, &case(waiting), &claimed);
         let held = held_back(view, &case(waiting), &judged.taken, &claimed);
         if !judged.hopeless && tripped(view, &case(waiting)).is_none() && held.is_none() {
-            claimed.push(judged.taken);
+            keep(&mut claimed, judged.taken, admission::taken_up(view, &case(waiting)));
             count += 1;
         }
     }
     (claimed, count)
+}
+
+/// What one takes is kept for it, in place of what was reserved ahead for it.
+pub(super) fn keep(claimed: &mut Vec<Claimed>, taken: Claimed, own: Option<u64>) {
+    if own.is_some() {
+        claimed.retain(|one| one.id != own);
+    }
+    claimed.push(taken);
 }
 
 /// Adds to a verdict who comes first, and what the level says.
@@ -85,14 +96,18 @@ pub(super) fn wait_for(verdict: &mut Verdict, wait: &breaker::Wait) {
 /// And what the caller's share leaves: what is claimed before counts, so that nobody gets more by waiting than at once, and keeps no room
 /// from others with claims that it could not have together.
 pub(super) fn held_back(view: &View, case: &Case<'_>, taken: &Claimed, claimed: &[Claimed]) -> Option<String> {
-    let above = || above_target(view, case.priority, claimed);
+    let above = || above_target(view, case, claimed);
     over_share(view, case, claimed).or_else(|| too_low(view, case.priority, taken)).or_else(above)
 }
 
-/// Above the target for hosts of this size the two lowest priorities wait.
-fn above_target(view: &View, priority: Priority, claimed: &[Claimed]) -> Option<String> {
-    let promised = || claimed.iter().fold(0_u64, |sum, one| sum.saturating_add(one.hard));
-    let why = if priority < Priority::Normal { view.above_target(promised()) } else { None };
+/// Above the target for hosts of this size the two lowest priorities wait. What was reserved ahead counts once it may be taken up.
+fn above_target(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Option<String> {
+    let soon = |one: &&Claimed| one.begins.is_none_or(|begins| begins <= EARLY_NS);
+    let promised = || {
+        let concerning = admission::concerning(view, case, claimed);
+        concerning.iter().filter(soon).fold(0_u64, |sum, one| sum.saturating_add(one.hard))
+    };
+    let why = if case.priority < Priority::Normal { view.above_target(promised()) } else { None };
     Some(format!("{}: only work of priority {} and above starts", why?, Priority::Normal))
 }
 
@@ -102,7 +117,8 @@ fn over_share(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Option<Strin
         return None;
     }
     // What it takes up does not count twice.
-    let mine = || claimed.iter().filter(|one| one.uid == uid && !one.is_taken_up_by(uid, case.unit));
+    let own = admission::taken_up(view, case);
+    let mine = || claimed.iter().filter(|one| one.uid == uid && (own.is_none() || one.id != own));
     if mine().count() >= limits.leases {
         return Some(format!("user {uid} has as many reservations as admission.user_reservations allows"));
     }

@@ -38,7 +38,7 @@ Examples:
     headroom reserve --memory 18G --vram 20G
   Wait for room, five minutes at most:
     headroom reserve --vram 20G --wait 5m
-  Every working day from a quarter to eight on, for what starts then with `headroom guard --unit chat -- …` (crontab):
+  Every working day from a quarter to eight on, for what root starts then with `headroom guard --unit chat -- …` (root's crontab):
     40 7 * * 1-5  headroom reserve --at 07:45 --for 2h --unit chat --vram 20G
   In a unit of systemd:
     ExecStartPre=headroom reserve --vram 20G --wait 2m
@@ -57,9 +57,10 @@ pub struct ReserveArgs {
     /// End it after this time in any case
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub lasts: Option<Duration>,
-    /// Make it ahead, to begin at a time of day (07:45, or 07:45Z in UTC), a moment (2026-11-20T07:45), or in so long (8h); with --for. It
-    /// belongs to no process: the first reservation or guard of the same user and --unit takes it up
-    #[arg(long, value_name = "TIME", requires = "lasts", conflicts_with_all = ["pid", "cgroup", "wait"])]
+    /// Make it ahead, which only root may, to begin at a time of day (07:45, or 07:45Z in UTC), a moment (2026-11-20T07:45), or in
+    /// so long (8h); with --for and --unit. It belongs to no process: the first reservation or guard of the same user and unit takes it up, and
+    /// an hour after its begin it ends if nobody came
+    #[arg(long, value_name = "TIME", requires = "lasts", requires = "unit", conflicts_with_all = ["pid", "cgroup", "wait"])]
     pub at: Option<At>,
     /// Wait this long for room
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
