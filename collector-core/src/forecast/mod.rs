@@ -29,6 +29,8 @@ const PATTERN_HOURS: f64 = 7.0 * 24.0;
 pub const LONGEST_HOURS: u64 = 7 * 24;
 /// Unless somebody asks for more.
 pub const USUAL_HOURS: u64 = 24;
+/// Of what ended so long ago nothing is forecast, in nanoseconds.
+const ENDED_NS: u64 = 2 * 3_600_000_000_000;
 /// A line that makes less than this share of the level in a week is flat.
 const FLAT: f64 = 0.03;
 /// A pattern that swings by less than this share of the level is none worth a word.
@@ -202,6 +204,10 @@ impl Forecast {
 /// With what is missing.
 fn outlook(subject: &Subject, now: u64, hours: u64) -> Result<Outlook, String> {
     let steps = Steps::new(&subject.quarters, now).ok_or("nothing is known of it")?;
+    let silent = now.saturating_sub(steps.end());
+    if silent > ENDED_NS {
+        return Err(format!("nothing new is known of it for {} h", silent / 3_600_000_000_000));
+    }
     let known = steps.known_hours();
     let lacks = || format!("{LEAST_HOURS} hours of history: there are {known:.1}");
     if known < LEAST_HOURS {

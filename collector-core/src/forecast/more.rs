@@ -14,7 +14,8 @@ use crate::tier::{Figure, Known, Rare, kept};
 
 /// With fewer hours nobody can say.
 const LEAST_HOURS: f64 = 24.0;
-/// Of a day of the workload, this share of its quarters took no more than what counts as its need.
+/// CPUs are shared: this share of its quarters took no more of them than what counts as its need. Of memory what it took at most counts:
+/// what needs 20 GB for an hour a night needs 20 GB.
 const QUANTILE: f64 = 0.95;
 /// It fits if it would have fit in this share of the time; tightly if in that.
 const FITS: f64 = 0.999;
@@ -44,7 +45,7 @@ pub struct Part {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
     pub unit: Unit,
-    /// What one takes: 95 of 100 quarters of an hour took no more at their peak.
+    /// What one takes at most; of CPU time 95 of 100 quarters of an hour took no more on average.
     pub need: f64,
     /// What was free at least, and in the middle, of what may be used.
     pub free_least: f64,
@@ -63,7 +64,7 @@ pub fn one_more(host: &Material, workload: &Material, facts: &Facts) -> OneMore 
     let known_hours = host.quarters.len().min(workload.quarters.len()) as f64 / 4.0;
     let mut parts = Vec::new();
     let most = |known: &Known, series| kept(series).and_then(|at| known.values[at][2]).map(f64::from);
-    let needs = |series| quantile(workload.quarters.iter().filter_map(|known| most(known, series)).collect(), QUANTILE);
+    let needs = |series| workload.quarters.iter().filter_map(|known| most(known, series)).reduce(f64::max);
     let rows = |series| -> Vec<(u64, f64)> {
         host.quarters.iter().filter_map(|known| Some((known.time, most(known, series)?))).collect()
     };
@@ -248,6 +249,17 @@ mod tests {
             "{}",
             no.sentence
         );
+    }
+
+    #[test]
+    fn what_is_needed_for_an_hour_a_night_is_needed() {
+        let facts = Facts { memory_share: 1.0, ..Facts::default() };
+        let mut work = work("batch", 7 * DAY, 1.0);
+        let memory = kept(Series::Memory).unwrap();
+        let nights = work.quarters.iter_mut().step_by(96);
+        nights.for_each(|known| known.values[memory] = [Some((20.0 * GIB) as f32); 3]);
+        let answer = one_more(&host(7 * DAY, 64.0, |_| 50.0), &work, &facts);
+        assert_eq!((answer.verdict, answer.parts[0].need), (Decision::No, 20.0 * GIB), "{}", answer.sentence);
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(super) struct Subject {
 
 pub(super) fn all(material: &Material, facts: &Facts) -> Vec<Subject> {
     let of = |series: Series| kept(series).map(|kept| quarters(material, kept)).unwrap_or_default();
-    let limit = of(Series::MemoryLimit).iter().rev().find_map(|(.., [_, _, most])| most.map(f64::from));
+    let limit = limit(material);
     let mut all =
         vec![Subject { limit, most: limit, ..subject(Resource::Memory, None, Unit::Bytes, of(Series::Memory)) }];
     let is_host = material.workload.is_none();
@@ -46,6 +46,13 @@ pub(super) fn all(material: &Material, facts: &Facts) -> Vec<Subject> {
         }
     }
     all
+}
+
+/// That of the last quarter of an hour in which memory is known: one that was there before may have been taken away since.
+fn limit(material: &Material) -> Option<f64> {
+    let (memory, limit) = (kept(Series::Memory)?, kept(Series::MemoryLimit)?);
+    let last = material.quarters.iter().rev().find(|known| known.values[memory][2].is_some())?;
+    last.values[limit][2].map(f64::from)
 }
 
 fn subject(resource: Resource, of: Option<String>, unit: Unit, quarters: Vec<Quarter>) -> Subject {

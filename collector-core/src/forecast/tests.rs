@@ -85,6 +85,26 @@ fn too_little_is_not_enough_and_says_how_much_there_is() {
 }
 
 #[test]
+fn of_what_ended_hours_ago_nothing_is_forecast() {
+    let host = host(DAY, 64.0, |_| 10.0);
+    let end = host.quarters.last().unwrap().time + STEP;
+    let after = |hours: u64| Forecast::of(&host, &Facts { now: end + hours * 4 * STEP, ..Facts::default() }, 12);
+    assert_eq!(after(2).outlooks.len(), 2);
+    let found = after(3);
+    assert!(found.outlooks.is_empty(), "{found:?}");
+    assert!(found.not_known.iter().all(|it| it.missing == "nothing new is known of it for 3 h"), "{found:?}");
+}
+
+#[test]
+fn a_limit_that_was_taken_away_is_none() {
+    let mut work = work("web", DAY, 10.0);
+    assert_eq!(memory(&forecast(&work, 12)).limit, Some(64.0 * GIB));
+    let limit = kept(Series::MemoryLimit).unwrap();
+    work.quarters.iter_mut().skip(80).for_each(|known| known.values[limit] = [None; 3]);
+    assert_eq!(memory(&forecast(&work, 12)).limit, None);
+}
+
+#[test]
 fn a_forecast_reaches_no_further_than_the_history_does_back() {
     let found = forecast(&host(10, 64.0, |_| 10.0), 100);
     assert_eq!(memory(&found).points.len(), 10);

@@ -88,11 +88,12 @@ impl Judge {
     /// Judges a window. Nothing changes if it says nothing of this measure.
     pub fn judge(&mut self, measure: Measure, point: &Point, baseline: &Baseline, limits: &Limits) {
         let Some(now) = point.get(measure) else { return };
-        // Beside quantiles a mean only supports these, unless it hardly differs from window to window.
+        // Beside quantiles a mean only supports these, unless it hardly differs from window to window. What is worse is judged all the same,
+        // or it would never be seen to be well.
         let steady = |usual: &Usual| !is_beside(measure, point, now) || usual.noise <= STEADY;
         let found = [Like::Running, Like::Rate].into_iter().find_map(|like| {
             let usual = baseline.usual(point, measure, like, limits.baseline_ns);
-            let known = usual.like >= limits.learn.max(2) && steady(&usual);
+            let known = usual.like >= limits.learn.max(2) && (self.since.is_some() || steady(&usual));
             Some((verdict(measure, point, baseline, limits, like, &usual).filter(|_| known)?, usual))
         });
         if let Some((verdict, _)) = found {

@@ -9,8 +9,9 @@ use crate::count::grow;
 use crate::tier::Rare;
 use crate::view::workload::Workloads;
 
-/// At most so many models of all servers are counted at one time.
-const COUNTED: usize = 512;
+/// At most so many models of all servers are counted at one time, and so many of one server: one that makes names up takes no place from others.
+const COUNTED: usize = 4096;
+const OF_A_SERVER: usize = 16;
 /// A quarter of an hour on disk has at most so many, and so many of one user or of servers that are gone: those with most tokens.
 const KEPT: usize = 64;
 const OF_A_USER: usize = 8;
@@ -27,11 +28,18 @@ impl Usage {
             return;
         }
         let key = (server.clone(), model.clone());
-        if self.0.len() < COUNTED || self.0.contains_key(&key) {
+        let has_place = || self.0.len() < COUNTED && self.of(server) < OF_A_SERVER;
+        if self.0.contains_key(&key) || has_place() {
             for (sum, more) in self.0.entry(key).or_default().iter_mut().zip(more) {
                 grow(sum, more);
             }
         }
+    }
+
+    /// How many models of a server are counted.
+    fn of(&self, server: &Arc<str>) -> usize {
+        let from = (server.clone(), Arc::from(""));
+        self.0.range(from..).take_while(|((other, _), _)| other == server).count()
     }
 
     /// The history on disk has it from now on.
@@ -68,5 +76,23 @@ impl Models {
             [(Rare::Requests(model.clone()), requests), (Rare::Tokens(model.clone()), tokens)]
         });
         counts.filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_makes_names_up_takes_no_place_from_others() {
+        let mut usage = Usage::default();
+        let [bad, good]: [Arc<str>; 2] = ["bad".into(), "good".into()];
+        for number in 0..2 * COUNTED {
+            usage.add(&bad, &Arc::from(format!("{number}")), [1, 1]);
+        }
+        usage.add(&good, &"m".into(), [1, 7]);
+        usage.add(&bad, &"0".into(), [1, 1]);
+        assert_eq!((usage.0.len(), usage.of(&bad), usage.of(&good)), (OF_A_SERVER + 1, OF_A_SERVER, 1));
+        assert_eq!((usage.0[&(good, "m".into())], usage.0[&(bad, "0".into())]), ([1, 7], [2, 2]));
     }
 }

@@ -114,11 +114,27 @@ fn quarters(day: u64, body: &Day, from: u64, to: u64) -> impl Iterator<Item = Kn
 
 /// What was counted in quarters that began in a period, by when they did; what another version counted is left out.
 pub fn counts(connection: &Connection, from: u64, to: u64) -> Result<Vec<(u64, Rare, u64)>> {
+    read(
+        connection,
+        "SELECT day, quarter, gpu, what, count FROM rare WHERE day BETWEEN ? AND ? ORDER BY day DESC, quarter DESC LIMIT ?",
+        (from, to),
+    )
+}
+
+/// The same of disks and CPUs alone: what models and users are counted for leaves their weeks out of no answer.
+pub fn sizes(connection: &Connection, from: u64, to: u64) -> Result<Vec<(u64, Rare, u64)>> {
+    read(
+        connection,
+        "SELECT day, quarter, gpu, what, count FROM rare WHERE day BETWEEN ? AND ? AND what IN ('disk used', 'disk size', 'cpus')
+         ORDER BY day DESC, quarter DESC LIMIT ?",
+        (from, to),
+    )
+}
+
+fn read(connection: &Connection, statement: &str, (from, to): (u64, u64)) -> Result<Vec<(u64, Rare, u64)>> {
     if !has_tables(connection)? {
         return Ok(Vec::new());
     }
-    let statement = "SELECT day, quarter, gpu, what, count FROM rare WHERE day BETWEEN ? AND ?
-         ORDER BY day DESC, quarter DESC LIMIT ?";
     let mut statement = connection.prepare(statement).context("read the history")?;
     let rows = statement
         .query_map(params![place(from).0 as i64, place(to).0 as i64, COUNTS], |row| {

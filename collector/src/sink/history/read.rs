@@ -99,7 +99,7 @@ impl Reader {
         if workload.is_none() || one_more.is_some() {
             host.quarters = self.quarters(None, from, to)?;
             host.cards = self.cards(from, to)?;
-            host.counts = self.counts(from, to)?;
+            host.counts = rare::sizes(&self.connection, from, to)?;
         }
         Ok(Read { host, workload, one_more })
     }

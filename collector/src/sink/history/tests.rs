@@ -180,6 +180,7 @@ fn gpus_and_counts_are_kept_as_long_as_workloads_and_a_file_of_before_them_gets_
     assert_eq!(seen(a), ("GPU-a".to_owned(), vec![(BEGIN, 1800, 64.0)]));
     assert_eq!(seen(b), ("GPU-b".to_owned(), vec![(BEGIN + STEP, 900, 70.0)]));
     assert_eq!(reader.counts(0, u64::MAX).unwrap(), [(BEGIN * S, lost(), 7), (BEGIN * S, xid(), 1)]);
+    assert!(super::rare::sizes(&Connection::open(folder.0.join(FILE)).unwrap(), 0, u64::MAX).unwrap().is_empty());
     assert!(reader.counts(0, BEGIN * S).unwrap().is_empty(), "a period ends before what begins then");
     assert_eq!(reader.cards((BEGIN + 1) * S, u64::MAX).unwrap().len(), 1);
 

@@ -98,7 +98,9 @@ pub(in crate::incident::cause) const SHARED: Rule = Rule {
         if facts.now(Fact::GpuUtilization).is_some_and(|used| used < BUSY) {
             return None;
         }
-        let who = facts.evidence.slow.as_ref()?.gpu_others.first();
+        // Of several it is not known who came.
+        let others = &facts.evidence.slow.as_ref()?.gpu_others;
+        let who = others.first().filter(|_| others.len() == 1);
         let others = who.map_or("Others", String::as_str);
         let verb = if who.is_some() { "uses" } else { "use" };
         let who = who.map_or("them", String::as_str);

@@ -185,6 +185,8 @@ fn links_clocks_and_errors_of_gpus() {
     shared.evidence.slow.as_mut().unwrap().gpu_others = vec!["train.service".to_owned()];
     let cause = because(&shared, "gpu_shared", &["train.service uses GPU 0 as well"]);
     assert!(cause.next.contains("Move train.service"), "{cause:?}");
+    shared.evidence.slow.as_mut().unwrap().gpu_others.push("other.service".to_owned());
+    because(&shared, "gpu_shared", &["Others use GPU 0 as well"]);
     because(&latency(&[others, (Fact::GpuUtilization, 0.0, 0.9)]), NOT_KNOWN, &[]);
     because(&latency(&[(Fact::GpuOthers, 20.0 * 1073741824.0, 19.9 * 1073741824.0), busy]), NOT_KNOWN, &[]);
     error.evidence.slow.as_mut().unwrap().xids = vec![63];
