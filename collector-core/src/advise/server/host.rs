@@ -2,6 +2,7 @@
 
 use super::change::{Flags, configure};
 use super::{Given, Judged, Rule, Served, each, give};
+use crate::action::{Action, Risk, by_hand};
 use crate::advice::{Confidence, Evidence, Saves, Unit};
 use crate::amount::{bytes, percent};
 use crate::statistic::model::Kind;
@@ -54,14 +55,21 @@ fn host_used(given: &Given<'_>) -> Option<(f64, bool)> {
 
 const OFFLOADS: &[Kind] = &[Kind::Vllm, Kind::Sglang];
 
-fn offload_flags(to: f64) -> Flags {
+/// Another size, over all ranks. SGLang is told the size for each rank, in powers of ten: only of a server with one GPU it is known how
+/// many ranks it has.
+fn offload(served: &Served<'_>, to: f64) -> Vec<Action> {
+    if served.kind == Kind::Sglang && served.gpus().len() != 1 {
+        let what =
+            format!("Start it with another --hicache-size, which counts for each rank: {} in all", bytes(to as u64));
+        return vec![by_hand(served.object(), what, Risk::High)];
+    }
     let gib = format!("{}", (to / GIB).round());
-    // SGLang counts in powers of ten, for each rank.
-    Flags {
+    let flags = Flags {
         vllm: vec![("--kv-offloading-size", gib)],
         sglang: vec![("--hicache-size", format!("{}", (to / 1e9).round()))],
         ..Flags::default()
-    }
+    };
+    configure(served, &flags)
 }
 
 pub(super) const KV_OFFLOAD_LOWER: Rule = Rule {
@@ -107,12 +115,12 @@ pub(super) const KV_OFFLOAD_LOWER: Rule = Rule {
             };
             let why = format!("It is pinned, so nobody else can have it, and {reason}.");
             let actions = match unused {
-                true => vec![crate::action::by_hand(
+                true => vec![by_hand(
                     served.object(),
                     "Start it without --kv-offloading-size (SGLang: --enable-hierarchical-cache)".to_owned(),
-                    crate::action::Risk::High,
+                    Risk::High,
                 )],
-                false => configure(&served, &offload_flags(to)),
+                false => offload(&served, to),
             };
             let (confidence, because) = match (unused, full) {
                 (true, _) => served.sure(Confidence::High),
@@ -198,7 +206,7 @@ pub(super) const KV_OFFLOAD_RAISE: Rule = Rule {
             );
             let (confidence, seen) = served.sure(Confidence::Medium);
             let because = format!("{seen}; how much more would be found in a larger one is not known");
-            let advice = served.draft("kv_offload_raise", configure(&served, &offload_flags(size + BY)), title, why);
+            let advice = served.draft("kv_offload_raise", offload(&served, size + BY), title, why);
             give(judged, crate::advice::Advice { evidence, confidence, because, ..advice });
         }
     },
@@ -217,7 +225,9 @@ pub(super) const KV_OFFLOAD_OVER: Rule = Rule {
             }
             let held = served.told.held(given.view).kv_offload.map(|held| held as f64);
             let Some(held) = held.filter(|held| *held > OVER * size && held - size > GIB) else { continue };
-            over(judged, &served, ("kv_offload_over", "KV cache in host memory", size, held), offload_flags);
+            over(judged, &served, ("kv_offload_over", "KV cache in host memory", size, held), |to| {
+                offload(&served, to)
+            });
         }
     },
 };
@@ -242,18 +252,25 @@ pub(super) const WEIGHT_OFFLOAD_OVER: Rule = Rule {
             };
             let (size, held) = (each * gpus as f64, pinned as f64 - served.get(OffloadBytes).unwrap_or(0.0));
             if held > OVER * size && held - size > GIB {
-                let flags = |to: f64| Flags {
-                    vllm: vec![("--cpu-offload-gb", format!("{}", (to / gpus as f64 / GIB).floor()))],
-                    ..Flags::default()
+                let change = |to: f64| {
+                    let gib = (to / gpus as f64 / GIB).floor().max(1.0);
+                    // Less than it has, or there is nothing to type.
+                    let vllm = (gib * GIB < each).then(|| ("--cpu-offload-gb", format!("{gib}")));
+                    configure(&served, &Flags { vllm: vllm.into_iter().collect(), ..Flags::default() })
                 };
-                over(judged, &served, ("weight_offload_over", "weights in host memory", size, held), flags);
+                over(judged, &served, ("weight_offload_over", "weights in host memory", size, held), change);
             }
         }
     },
 };
 
 /// More is held than configured: what would be held is what was meant.
-fn over(judged: &mut Judged, served: &Served<'_>, row: (&'static str, &str, f64, f64), flags: impl Fn(f64) -> Flags) {
+fn over(
+    judged: &mut Judged,
+    served: &Served<'_>,
+    row: (&'static str, &str, f64, f64),
+    change: impl Fn(f64) -> Vec<Action>,
+) {
     let (rule, what, size, held) = row;
     let to = (size * size / held / GIB).floor().max(1.0) * GIB;
     let title = format!(
@@ -269,7 +286,7 @@ fn over(judged: &mut Judged, served: &Served<'_>, row: (&'static str, &str, f64,
         bytes(held as u64),
         bytes(size as u64),
     );
-    let advice = served.draft(rule, configure(served, &flags(to)), title, why);
+    let advice = served.draft(rule, change(to), title, why);
     give(
         judged,
         crate::advice::Advice {
@@ -311,12 +328,8 @@ pub(super) const SWAP_SPACE: Rule = Rule {
                 "{} are configured, and its engine has no blocks for them: requests are computed again instead of swapped out; {held}.",
                 bytes(size as u64)
             );
-            let by_hand = crate::action::by_hand(
-                served.object(),
-                "Start it without --swap-space".to_owned(),
-                crate::action::Risk::High,
-            );
-            let advice = served.draft("vllm_swap_space", vec![by_hand], title, why);
+            let change = by_hand(served.object(), "Start it without --swap-space".to_owned(), Risk::High);
+            let advice = served.draft("vllm_swap_space", vec![change], title, why);
             let evidence = vec![
                 Evidence::configured("swap space", size, Unit::Bytes),
                 Evidence::measured("blocks that its engine has there", 0.0, Unit::Count),

@@ -1,6 +1,6 @@
 //! How much of a GPU's memory a server takes for its KV cache: too little while some is free, or much more than it ever uses.
 
-use super::change::{Flags, configure};
+use super::change::{Flags, configure, of_ollama};
 use super::{Rule, Served, each, give};
 use crate::advice::{Advice, Confidence, Evidence, Saves, Unit};
 use crate::amount::{bytes, fixed, percent, seconds};
@@ -13,6 +13,9 @@ use crate::view::gpu::Gpu;
 /// What stays free on a GPU: as admission has it.
 const SPARED: f64 = 512.0 * 1_048_576.0;
 const SPARED_SHARE: f64 = 0.03;
+/// Of SGLang, which computes outside of the share that it is given: by its own guide 5 to 8 GiB, and a tenth of the larger GPUs.
+const SGLANG_SPARED: f64 = 8.0 * 1_073_741_824.0;
+const SGLANG_SPARED_SHARE: f64 = 0.1;
 /// A server that takes more of a GPU than this leaves nothing for what it does not count: graphs, NCCL.
 const HIGHEST: f64 = 0.97;
 /// More room is worth a restart from this share of the GPU on.
@@ -73,12 +76,20 @@ pub(super) struct Spare {
     pub shared: bool,
 }
 
+/// What stays free of a GPU with so much.
+fn kept(kind: Kind, total: f64) -> f64 {
+    match kind {
+        Kind::Sglang => SGLANG_SPARED.max(SGLANG_SPARED_SHARE * total),
+        _ => SPARED.max(SPARED_SHARE * total),
+    }
+}
+
 pub(super) fn spare(served: &Served<'_>) -> Option<Spare> {
     let gpus = served.gpus();
     let view = served.given.view;
     let of = |gpu: &&Gpu| {
         let (free, total) = (gpu.values.get(MemoryFree)? as f64, gpu.values.get(MemoryTotal)? as f64);
-        Some((free - SPARED.max(SPARED_SHARE * total), total))
+        Some((free - kept(served.kind, total), total))
     };
     let all = gpus.iter().map(of).collect::<Option<Vec<_>>>()?;
     let (bytes, total) = all.into_iter().min_by(|one, two| one.0.total_cmp(&two.0))?;
@@ -90,7 +101,7 @@ pub(super) fn spare(served: &Served<'_>) -> Option<Spare> {
 
 pub(super) const KV_CACHE_RAISE: Rule = Rule {
     name: "kv_cache_raise",
-    when: "A server's KV cache was 90 % full while requests waited, for ten minutes and 2 % of a day at least, or ten requests an hour were preempted; and its GPUs have memory left: 3 % of it, beside the larger of 512 MiB and 3 %.",
+    when: "A server's KV cache was 90 % full while requests waited, for ten minutes and 2 % of a day at least, or ten requests an hour were preempted; and its GPUs have memory left: 3 % of it, beside the larger of 512 MiB and 3 % (SGLang: 8 GiB and 10 %).",
     needs: "metrics of vLLM or SGLang, and NVML",
     judge: |given, judged| {
         for served in each(given, KINDS) {
@@ -122,7 +133,11 @@ pub(super) const KV_CACHE_RAISE: Rule = Rule {
                         );
                         continue;
                     };
-                    let to = ((share + spare.bytes / spare.total).min(HIGHEST) * 100.0 + 1e-6).floor() / 100.0;
+                    let highest = match served.kind {
+                        Kind::Sglang => HIGHEST.min(1.0 - kept(served.kind, spare.total) / spare.total),
+                        _ => HIGHEST,
+                    };
+                    let to = ((share + spare.bytes / spare.total).min(highest) * 100.0 + 1e-6).floor() / 100.0;
                     if to <= share {
                         continue;
                     }
@@ -150,8 +165,12 @@ pub(super) const KV_CACHE_RAISE: Rule = Rule {
                 seconds(served.day.seconds),
                 bytes(spare.bytes as u64)
             );
-            // Who shares the GPU may need what is free.
-            let most = if spare.shared { Confidence::Low } else { Confidence::High };
+            // Who shares the GPU may need what is free. What else its own computation needs, or how many bits its cache has, is not known.
+            let most = match served.kind {
+                _ if spare.shared => Confidence::Low,
+                Kind::Sglang | Kind::LlamaCpp => Confidence::Medium,
+                _ => Confidence::High,
+            };
             let (confidence, mut because) = served.sure(most);
             if spare.shared {
                 because += ", but others hold memory of this GPU as well, and may need what is free";
@@ -165,17 +184,33 @@ pub(super) const KV_CACHE_RAISE: Rule = Rule {
 
 /// llama-server's KV cache has the size of its context: the same tokens in half of the bytes leave room for twice as many.
 fn smaller(served: &Served<'_>) -> (String, Vec<crate::action::Action>) {
+    // Ollama's context is that of one request.
+    let now = served.get(KvTokens).filter(|tokens| *tokens > 0.0 && !of_ollama(served));
+    let context = now.map(|tokens| ("--ctx-size", fixed(2.0 * tokens, 0)));
+    let types = [("--cache-type-k", "q8_0".to_owned()), ("--cache-type-v", "q8_0".to_owned())];
     let flags = Flags {
-        llama: vec![("--cache-type-k", "q8_0".to_owned()), ("--cache-type-v", "q8_0".to_owned())],
+        llama: context.into_iter().chain(types).collect(),
         ollama: vec![("OLLAMA_KV_CACHE_TYPE", "q8_0".to_owned()), ("OLLAMA_FLASH_ATTENTION", "1".to_owned())],
         ..Flags::default()
     };
-    let tokens = served.get(KvTokens).map_or(String::new(), |tokens| format!(" (now {} tokens)", fixed(tokens, 0)));
-    let title = format!(
-        "Raise the context of {}{tokens}, with its KV cache in 8 bits, which takes half as much",
-        served.name()
-    );
-    (title, configure(served, &flags))
+    let title = match now {
+        Some(tokens) => format!(
+            "Raise the context of {} to {} tokens (now {}), with its KV cache in 8 bits, which takes half as much",
+            served.name(),
+            fixed(2.0 * tokens, 0),
+            fixed(tokens, 0)
+        ),
+        None => format!(
+            "Keep the KV cache of {} in 8 bits: it takes half as much, and there is room for twice its context",
+            served.name()
+        ),
+    };
+    let mut actions = configure(served, &flags);
+    for command in actions.iter_mut().flat_map(|action| &mut action.commands) {
+        let note = command.note.get_or_insert_default();
+        *note += " It needs flash attention (--flash-attn), and that its KV cache has 16 bits now.";
+    }
+    (title, actions)
 }
 
 pub(super) fn waited(served: &Served<'_>, assuming: &str) -> Saves {

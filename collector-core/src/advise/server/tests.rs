@@ -189,3 +189,45 @@ fn more_at_once_where_the_gpu_waits_and_requests_do() {
     let without = without.hours(3.0);
     assert_eq!(without.lacks("slots_raise"), ["how busy its GPUs are while requests wait"]);
 }
+
+#[test]
+fn sglang_has_a_size_for_each_rank_and_computes_beside_its_share() {
+    let full = |card: bool| {
+        let mut world = World::new(Kind::Sglang).set(&[(OffloadBytes, 16 * GIB)]);
+        world.host = [256 * GIB, 20 * GIB];
+        if card { world.card(2 * GIB, 60) } else { world }.hours(2.0).advice("kv_offload_lower").unwrap()
+    };
+    assert_eq!(typed(&full(true)).0, "--hicache-size 13");
+    let unknown = full(false);
+    assert_eq!((typed(&unknown).0, unknown.actions.len()), (String::new(), 1), "how many ranks it has is not known");
+    let raise = |free: u64| {
+        let told = [(KvUsed, 970_000), (RequestsWaiting, 4), (GpuShare, 800_000), (RequestsRunning, 30)];
+        World::new(Kind::Sglang).card(free, 95).set(&told).hours(21.0).advice("kv_cache_raise")
+    };
+    // 12 GiB less 8 of 80 are 5 %, and a tenth stays free in any case.
+    assert_eq!(typed(&raise(12 * GIB).unwrap()), ("--mem-fraction-static 0.85".to_owned(), Confidence::Medium));
+    assert_eq!(typed(&raise(40 * GIB).unwrap()).0, "--mem-fraction-static 0.90");
+    assert_eq!(raise(10 * GIB), None);
+}
+
+#[test]
+fn twice_the_context_in_as_much_memory() {
+    let with = |told: &[(crate::statistic::model::Statistic, u64)]| {
+        let full = [(KvUsed, 970_000), (RequestsWaiting, 4)];
+        World::new(Kind::LlamaCpp).card(12 * GIB, 95).set(&full).set(told).hours(21.0).advice("kv_cache_raise").unwrap()
+    };
+    let known = with(&[(KvTokens, 8192)]);
+    let text = "--ctx-size 16384 --cache-type-k q8_0 --cache-type-v q8_0";
+    assert_eq!(typed(&known), (text.to_owned(), Confidence::Medium));
+    assert!(known.actions[0].commands[0].note.as_ref().unwrap().contains("flash attention"), "{known:?}");
+    let unknown = with(&[]);
+    assert!(unknown.title.starts_with("Keep the KV cache") && !typed(&unknown).0.contains("ctx-size"), "{unknown:?}");
+}
+
+#[test]
+fn weights_of_a_gibibyte_are_not_lowered_to_nothing() {
+    let mut world = World::new(Kind::Vllm).card(2 * GIB, 60).set(&[(WeightOffloadBytes, GIB)]);
+    world.memory = Some(Memory { shmem: 4 * GIB, pinned: 4 * GIB, ..Memory::default() });
+    let advice = world.hours(0.1).advice("weight_offload_over").unwrap();
+    assert_eq!(advice.actions, []);
+}
