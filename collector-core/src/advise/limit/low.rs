@@ -51,7 +51,7 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
     }
     let sizes = Sizes::of(given);
     let Some(total) = sizes.host.map(|host| host.total) else { return };
-    let protected: f64 = sized(given.view).filter_map(low).filter(|low| low.is_finite()).sum();
+    let protected: f64 = sized(given.view).filter_map(protected).sum();
     for workload in sized(given.view) {
         let served = sizes.servers.get(&workload.name);
         if !served.serves && workload.vram().is_none_or(|bytes| bytes == 0) {
@@ -65,11 +65,11 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
         let get = |statistic| workload.statistics.get(statistic).map(|bytes| bytes as f64);
         let Some(held) = need.map(|need| need.peak).or(get(Statistic::MemoryWorkingSet)) else { continue };
         let limit = get(Statistic::MemoryLimit).unwrap_or(f64::INFINITY);
-        let to = (held + served.mapped).min(limit);
-        let now = low(workload).unwrap_or(0.0);
-        if now >= 0.9 * to {
-            continue;
-        }
+        // Of a model file that is hardly in memory, as where its layers are on a GPU, no more is protected than there is.
+        let mapped = served.mapped.min(served.cached.max(get(Statistic::MemoryCurrent).unwrap_or(0.0)));
+        let to = (round_up((held + mapped).min(limit)) as f64).min(limit);
+        // All of it is protected, or nobody knows how much.
+        let Some(now) = low(workload).filter(|now| *now < 0.9 * to) else { continue };
         if protected - now + to > PROTECTED * total {
             let missing = format!(
                 "room: with {} for it, {} of the host's memory would be protected",
@@ -80,13 +80,18 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
             judged.lacking.push(Lacking { rule: LOW.name.to_owned(), object, missing });
             continue;
         }
-        judged.advice.push(advice(given, workload, round_up(to), now, (sign, need)));
+        judged.advice.push(advice(given, workload, to as u64, now, (sign, need)));
     }
 }
 
-/// Absent where it is not read, or not limited (`max`).
+/// Absent where it is not read, and where it is `max`.
 fn low(workload: &Workload) -> Option<f64> {
     workload.statistics.get(Statistic::MemoryLow).map(|bytes| bytes as f64)
+}
+
+/// How much of it is protected: where its memory is read and its memory.low is absent, all that it holds.
+fn protected(workload: &Workload) -> Option<f64> {
+    low(workload).or_else(|| workload.statistics.get(Statistic::MemoryCurrent).map(|bytes| bytes as f64))
 }
 
 /// `None` if nothing shows it.

@@ -64,6 +64,9 @@ fn nobody_else_is_protected() {
     host.run(5, 1).expect(&[]);
     let (mut host, vllm, _) = beside(400.0, None, true);
     host.has(vllm, Statistic::MemoryLow, 9 * GIB).run(5, 1).expect(&[]);
+    // All of it (`max`).
+    let (mut host, vllm, _) = beside(400.0, None, true);
+    host.has_not(vllm, Statistic::MemoryLow).run(5, 1).expect(&[]);
 }
 
 #[test]

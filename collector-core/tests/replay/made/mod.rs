@@ -152,6 +152,12 @@ impl Host {
         self
     }
 
+    /// It has no such file, or no limit in it.
+    pub fn has_not(&mut self, workload: u64, statistic: Statistic) -> &mut Host {
+        self.workloads.get_mut(&workload).unwrap().remove(&statistic);
+        self
+    }
+
     pub fn gains(&mut self, workload: u64, statistic: Statistic, a_second: u64) -> &mut Host {
         self.workloads.get_mut(&workload).unwrap().entry(statistic).or_default().1 = a_second;
         self
