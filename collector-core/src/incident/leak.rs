@@ -27,6 +27,9 @@ pub struct Leak {
     pub exhausted_in_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub earliest_in_seconds: Option<f64>,
+    /// Whether it used no more CPU time meanwhile; absent: that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steady: Option<bool>,
     /// It leaks no more: it stopped, started again, or is gone.
     pub over: bool,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -27,6 +27,9 @@ const BEYOND: f64 = 0.02;
 /// Work that grew by this share while memory followed it explains the growth.
 const MORE_WORK: f64 = 0.25;
 const FOLLOWS: f64 = 0.8;
+/// Of so many windows at least its work is known, and it grew by less than this share: then it is the same work.
+const KNOWN: usize = 3;
+const SAME_WORK: f64 = 0.1;
 
 /// What was held during one window.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,14 +96,31 @@ pub fn leak(held: Option<f64>, span: &[Window], scale: f64) -> Option<Line> {
     (grows && !follows_work(span)).then_some(line)
 }
 
+/// Whether the work stayed the same, or became less; `None` where too little is known of it.
+pub fn is_steady(span: &[Window]) -> Option<bool> {
+    let pairs = with_work(span);
+    let more = more_work(&pairs).filter(|_| pairs.len() >= KNOWN)?;
+    Some(more < SAME_WORK)
+}
+
 /// Whether the work grew too, and the lows with it.
 fn follows_work(span: &[Window]) -> bool {
-    let pairs: Vec<(f64, f64)> = span.iter().filter_map(|window| Some((window.work?, window.low))).collect();
+    let pairs = with_work(span);
+    more_work(&pairs).is_some_and(|more| more >= MORE_WORK) && correlation(&pairs) >= FOLLOWS
+}
+
+/// The work and the low of each window of which the work is known.
+fn with_work(span: &[Window]) -> Vec<(f64, f64)> {
+    span.iter().filter_map(|window| Some((window.work?, window.low))).collect()
+}
+
+/// By which share of its mean the work grew.
+fn more_work(pairs: &[(f64, f64)]) -> Option<f64> {
     let work: Vec<(f64, f64)> = pairs.iter().enumerate().map(|(x, (work, _))| (x as f64, *work)).collect();
-    let Some(line) = fit::line(&work) else { return false };
+    let line = fit::line(&work)?;
     let mean = pairs.iter().map(|(work, _)| work).sum::<f64>() / pairs.len() as f64;
     let more = line.slope * (pairs.len() - 1) as f64;
-    more >= MORE_WORK * mean && correlation(&pairs) >= FOLLOWS
+    Some(if mean > 0.0 { more / mean } else { 0.0 })
 }
 
 /// Pearson's; zero where one of both does not move.

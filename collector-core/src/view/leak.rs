@@ -52,6 +52,8 @@ pub struct Told {
     pub held: f64,
     pub scale: f64,
     pub left: f64,
+    /// Whether it used no more CPU time meanwhile, if that is known.
+    pub steady: Option<bool>,
 }
 
 impl Leaks {

@@ -117,6 +117,7 @@ fn found(memory: Memory, told: &Told, grown: Option<&Grown>, over: bool) -> Leak
         left_bytes: told.left.max(0.0) as u64,
         exhausted_in_seconds: exhausted,
         earliest_in_seconds: earliest,
+        steady: told.steady,
         over,
         process: grown.map(|grown| LeakProcess {
             pid: grown.pid,

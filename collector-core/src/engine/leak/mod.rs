@@ -125,7 +125,8 @@ impl Leaks {
         self.judged |= judged;
         let line = track.leak.filter(|_| judged)?;
         let since = track.since().unwrap_or(time);
-        Some(Told { line, exhaustion: exhaustion(&line, scale - left, scale), time, since, held, scale, left })
+        let (exhaustion, steady) = (exhaustion(&line, scale - left, scale), track.steady);
+        Some(Told { line, exhaustion, time, since, held, scale, left, steady })
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Track {
     /// Readings before this time are left out, in nanoseconds since the Unix epoch.
     from: u64,
     pub leak: Option<Line>,
+    /// Whether its work stayed the same meanwhile, if that is known.
+    pub steady: Option<bool>,
     calm: u8,
     /// What it holds rose over the last windows, and may become a leak.
     pub rises: bool,
@@ -51,6 +53,7 @@ impl Track {
             held: None,
             from,
             leak: None,
+            steady: None,
             calm: 0,
             rises: false,
             settings,
@@ -101,6 +104,9 @@ impl Track {
         if found.is_some() || self.calm >= CALM {
             self.leak = found;
         }
+        if found.is_some() {
+            self.steady = trend::is_steady(self.windows.make_contiguous());
+        }
         true
     }
 }
@@ -129,6 +135,7 @@ mod tests {
     fn what_rises_though_the_work_does_not_is_a_leak_until_it_stops() {
         let leak = track(2.5, |_| 100.0, |hour| 300.0 + 60.0 * hour).leak.unwrap();
         assert!((leak.slope - 60.0).abs() < 1.0, "{leak:?}");
+        assert_eq!(track(2.5, |_| 100.0, |hour| 300.0 + 60.0 * hour).steady, Some(true));
         assert_eq!(track(2.5, |hour| 100.0 + 100.0 * hour, |hour| 300.0 + 60.0 * hour).leak, None, "so does the work");
         assert_eq!(track(1.4, |_| 100.0, |hour| 300.0 + 60.0 * hour).leak, None, "too early");
         assert_eq!(track(5.0, |_| 100.0, |hour| 300.0 + 60.0 * hour.min(2.5)).leak, None, "it stopped");

@@ -71,8 +71,14 @@ fn rises(leak: &Leak) -> String {
         true => ("rose", String::new()),
         false => ("rises", leak.left().map_or(String::new(), |left| format!(" and is {left}"))),
     };
+    // Where nobody counts its work, nothing is said of it.
+    let work = match (leak.steady, leak.over) {
+        (Some(true), true) => ", while it used no more CPU time,",
+        (Some(true), false) => ", while it uses no more CPU time,",
+        _ => "",
+    };
     format!(
-        "what it holds at least of {kind} {verb} by {}, though its work does not, to {} of {}{full}",
+        "what it holds at least of {kind} {verb} by {}{work} to {} of {}{full}",
         leak.pace(),
         bytes(leak.held_bytes),
         bytes(leak.of_bytes)
@@ -123,5 +129,20 @@ pub(super) fn unknown(facts: &Facts<'_>) -> Finding {
             ("leak_bytes_per_hour", Some(leak.bytes_per_hour)),
             ("exhausted_in_seconds", leak.exhausted_in_seconds),
         ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_work_that_nobody_counts_nothing_is_said() {
+        let said = |steady, over| rises(&Leak { memory: "vram".to_owned(), steady, over, ..Leak::default() });
+        assert!(said(Some(true), false).contains("an hour, while it uses no more CPU time, to"));
+        assert!(said(Some(true), true).contains("an hour, while it used no more CPU time, to"));
+        for unknown in [None, Some(false)] {
+            assert!(!said(unknown, false).contains("CPU time"), "{unknown:?}");
+        }
     }
 }
