@@ -9,8 +9,8 @@ const NAME: &str = "model_scale";
 
 pub(super) const RULES: &[Rule] = &[Rule {
     name: NAME,
-    when: "The load of a model over the last minute is above scaling.above or below scaling.below, and there may be more or fewer instances.",
-    needs: "A model server that tells its slots, or how full its KV cache is.",
+    when: "The load of a model over the last minute is above scaling.above or below scaling.below, and there may be more or fewer instances; or there are fewer than scaling.least or more than scaling.most. Servers of users do not count.",
+    needs: "A model server that is no user's, and tells its slots, or how full its KV cache is.",
     judge,
 }];
 
@@ -21,10 +21,34 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
             continue;
         }
         let more = scaled.desired > scaled.instances;
-        let (verb, bound, side) = match more {
-            true => ("Start one more instance", limits.above, "above"),
-            false => ("Stop one instance", limits.below, "below"),
+        let most = limits.most.max(limits.least);
+        // What is set decides, whatever the load is.
+        let forced = match scaled.instances {
+            instances if more && instances < limits.least => Some(("scaling.least", limits.least)),
+            instances if !more && instances > most => Some(("scaling.most", most)),
+            _ => None,
         };
+        let (bound, side) = if more { (limits.above, "above") } else { (limits.below, "below") };
+        let is_so = if more { scaled.load > bound } else { scaled.load < bound };
+        // It was decided at another load.
+        if forced.is_none() && !is_so {
+            continue;
+        }
+        let verb = match (more, scaled.desired.abs_diff(scaled.instances)) {
+            (true, 1) => "Start one more instance".to_owned(),
+            (true, count) => format!("Start {count} more instances"),
+            (false, 1) => "Stop one instance".to_owned(),
+            (false, count) => format!("Stop {count} instances"),
+        };
+        let wait =
+            format!("the next change is {} s after the last one at the earliest", limits.cool_down_ns / 1_000_000_000);
+        let why = match forced {
+            Some((name, value)) => format!("{name} is {value}, and there are {}; {wait}.", scaled.instances),
+            None => {
+                format!("Its load is {}, {side} {} (scaling.{side}); {wait}.", percent(scaled.load), percent(bound))
+            }
+        };
+        let room = if more { " Whether a GPU has room for more was not checked." } else { "" };
         let evidence = |what: &str, value: f64, unit, origin| Evidence { what: what.to_owned(), value, unit, origin };
         // Of one minute nobody knows whether it lasts; the cool-down is what it lasted before.
         judged.advice.push(Advice {
@@ -32,20 +56,20 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
             rule: NAME.to_owned(),
             object: Object::Host,
             title: format!("{verb} of {model}: {} instead of {}", scaled.desired, scaled.instances),
-            why: format!(
-                "Its load was {} when it was decided or is now, {side} {} (scaling.{side}); the next change is {} s after the last one at the earliest.",
-                percent(scaled.load),
-                percent(bound),
-                limits.cool_down_ns / 1_000_000_000
-            ),
+            why,
             evidence: vec![
                 evidence("load of the last minute", scaled.load, Unit::Ratio, Origin::Measured),
                 evidence("instances", scaled.instances as f64, Unit::Count, Origin::Measured),
-                evidence("bound", bound, Unit::Ratio, Origin::Configured),
+                match forced {
+                    Some((name, value)) => evidence(name, value as f64, Unit::Count, Origin::Configured),
+                    None => evidence("bound", bound, Unit::Ratio, Origin::Configured),
+                },
             ],
             saves: None,
             confidence: Confidence::Low,
-            because: "It rests on minutes, not on days: an autoscaler that reads headroom_scaling_desired_instances does the same.".to_owned(),
+            because: format!(
+                "It rests on minutes, not on days: an autoscaler that reads headroom_scaling_desired_instances does the same.{room}"
+            ),
             risk: if more { Risk::Medium } else { Risk::High },
             actions: vec![Action {
                 kind: Kind::ByHand,
@@ -70,16 +94,21 @@ mod tests {
 
     #[test]
     fn it_is_said_only_while_there_are_too_few_or_too_many() {
-        let of = |instances, desired| {
+        let of = |instances, desired, load| {
             let mut view = View::default();
-            view.scaling.models.insert("m".into(), Scaled { instances, load: 0.9, desired, changed: 0 });
+            view.scaling.models.insert("m".into(), Scaled { instances, load, desired, changed: 0 });
             let mut judged = Judged::default();
             judge(&Given { view: &view, past: &Past::default() }, &mut judged);
             judged.advice
         };
-        assert!(of(2, 2).is_empty());
-        let more = of(1, 2);
+        assert!(of(2, 2, 0.9).is_empty());
+        assert!(of(1, 2, 0.5).is_empty() && of(2, 1, 0.9).is_empty(), "it was decided at another load");
+        let more = of(1, 2, 0.9);
         assert!(more[0].title.starts_with("Start one more instance of m: 2 instead of 1"), "{}", more[0].title);
-        assert_eq!((more[0].risk, of(2, 1)[0].risk), (Risk::Medium, Risk::High));
+        assert!(more[0].because.contains("was not checked"), "{}", more[0].because);
+        assert_eq!((more[0].risk, of(2, 1, 0.1)[0].risk), (Risk::Medium, Risk::High));
+        let many = of(10, 8, 0.9);
+        assert!(many[0].title.starts_with("Stop 2 instances of m: 8 instead of 10"), "{}", many[0].title);
+        assert!(many[0].why.starts_with("scaling.most is 8, and there are 10;"), "{}", many[0].why);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::scaling::Limits;
 use crate::statistic::model::Statistic::{RequestsRunning, RequestsWaiting, Slots};
 use crate::view::View;
-use crate::view::model::Served;
+use crate::view::model::{Served, Told};
 use crate::view::scaling::Scaled;
 
 /// Nothing is looked at more often, in nanoseconds.
@@ -21,7 +21,9 @@ pub(super) fn tick(view: &mut View, time: u64) {
     let mut loads: BTreeMap<Arc<str>, (u64, f64)> = BTreeMap::new();
     // A router and the child that it started would be two of one.
     let has_child = |name: &str| view.models.servers.values().any(|told| told.server.parent.as_deref() == Some(name));
-    let servers = view.models.servers.values().filter(|told| told.is_up() && !has_child(&told.server.name));
+    // What a user's server says of a name is nothing about the servers of others that have it.
+    let counts = |told: &Told| told.is_up() && told.is_of_host(&view.workloads) == Some(true);
+    let servers = view.models.servers.values().filter(|told| counts(told) && !has_child(&told.server.name));
     for (name, served) in servers.flat_map(|told| &told.models) {
         if let Some(load) = load(served) {
             let (instances, sum) = loads.entry(name.clone()).or_default();
@@ -81,24 +83,32 @@ fn load(served: &Served) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::statistic::model::{Answer, Kind, Model, Reading, Server, State, Statistic};
+    use crate::cgroup::Id;
+    use crate::engine::test::ID;
+    use crate::sample::{Reading, Sample};
+    use crate::signal::cgroup;
+    use crate::statistic::model::{self, Answer, Kind, Model, Server, State, Statistic};
     use crate::view::coverage::Coverage;
 
     const S: u64 = 1_000_000_000;
 
     fn told(view: &mut View, time: u64, server: &str, numbers: &[(Statistic, u64)]) {
+        tell(view, time, server, None, numbers);
+    }
+
+    fn tell(view: &mut View, time: u64, server: &str, cgroup: Option<Id>, numbers: &[(Statistic, u64)]) {
         let server = Arc::new(Server {
             name: server.into(),
             kind: Some(Kind::LlamaCpp),
             url: "http://127.0.0.1:1".into(),
             pid: Some(1),
-            cgroup: None,
-            workload: None,
+            cgroup,
+            workload: Some("vllm.service".into()),
             parent: None,
         });
         let models = vec![Model { name: "m".into(), values: numbers.iter().copied().collect(), latency: Vec::new() }];
         let answer = Some(Answer { state: State::Up, why: None, took: 1, memory: None, models });
-        view.models.fold(time, &Reading { server, answer }, &mut Coverage::default());
+        view.models.fold(time, &model::Reading { server, answer }, &mut Coverage::default());
         view.time = time;
     }
 
@@ -111,6 +121,21 @@ mod tests {
             }
             tick(view, time);
         }
+    }
+
+    #[test]
+    fn a_server_that_is_not_known_to_be_the_hosts_own_counts_for_nothing() {
+        let mut engine = crate::engine::test::engine();
+        let user = Id { hierarchy: ID.hierarchy, id: 99 };
+        let born = cgroup::Reading::Born { id: user, path: "/user.slice/user-1000.slice/session-1.scope".to_owned() };
+        engine.apply(&Sample { time: 900 * S, reading: Reading::Cgroup(born) });
+        let mut view = View::clone(engine.view());
+        let unknown = Id { hierarchy: ID.hierarchy, id: 98 };
+        for (server, cgroup) in [("a", ID), ("b", user), ("c", unknown)] {
+            tell(&mut view, 1000 * S, server, Some(cgroup), &[(RequestsRunning, 4), (Slots, 4)]);
+        }
+        tick(&mut view, 1000 * S);
+        assert_eq!(view.scaling.models["m"].instances, 1);
     }
 
     fn desired(view: &View) -> u64 {

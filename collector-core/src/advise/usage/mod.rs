@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use super::{Given, Judged, Rule};
-use crate::action::{Action, Command, Kind, Object, Risk, Tool};
+use crate::action::{self, Action, Command, Kind, Object, Program, Risk, Setting, Tool};
 use crate::advice::{Advice, Confidence, Evidence, Lacking, Origin, Saves, Unit};
 use crate::amount;
 use crate::past::model::{Use, hour_of_week};
 use crate::past::{HOURS, Hour};
 use crate::statistic::model as server;
 use crate::statistic::model::Statistic::{GeneratedTokens, PromptTokens, Requests};
+use crate::target;
 use crate::view::View;
 use crate::view::model::Told;
 
@@ -21,19 +22,19 @@ const UNLOAD: &str = "model_unload";
 pub(super) const RULES: &[Rule] = &[
     Rule {
         name: WARM,
-        when: "A model that is not loaded is used from the same hour on, on most days of the week on which it is used at all.",
+        when: "A model that is not loaded is used from the same hour on, on most days of the week on which it is used at all. Not one that only servers of users have.",
         needs: "A week of history in which a model server counted requests or tokens of it.",
         judge: warm,
     },
     Rule {
         name: KEEP,
-        when: "A model of Ollama is used for hours, with breaks after which Ollama has unloaded it.",
+        when: "A model of Ollama is used for hours, with breaks after which Ollama has unloaded it. Not one that only servers of users have.",
         needs: "A week of history in which Ollama counted requests or tokens of it.",
         judge: keep,
     },
     Rule {
         name: UNLOAD,
-        when: "A model is loaded, was not used for a day, and was seldom used in the hours of the week that come next.",
+        when: "A model is loaded, was not used for a day, and was seldom used in the hours of the week that come next. Not one that only servers of users have.",
         needs: "A week of history in which its server counted requests or tokens of it.",
         judge: unload,
     },
@@ -85,13 +86,60 @@ fn known<'a>(given: &'a Given<'_>, rule: &str, judged: &mut Judged) -> &'a std::
     &NONE
 }
 
-/// The server that has a model loaded now.
-fn loaded<'a>(view: &'a View, model: &str) -> Option<&'a Arc<Told>> {
-    view.models.servers.values().find(|told| told.is_up() && told.models.contains_key(model))
+/// The history has models by their names, which users choose for their own servers.
+enum Whose<'a> {
+    /// A server that is no user's, or of which that is not known, has it loaded now: advice is no surer than this.
+    Loaded(&'a Arc<Told>, Confidence),
+    /// Only servers of users have it.
+    Users,
+    /// No server has it now: whose it was is not known.
+    Nobodys,
 }
 
+impl Whose<'_> {
+    fn sure(&self) -> Confidence {
+        if let Whose::Loaded(_, sure) = self { *sure } else { Confidence::Low }
+    }
+
+    /// What is added to why it is not surer.
+    fn doubt(&self) -> &'static str {
+        match self.sure() {
+            Confidence::Low => " Whose servers it was used on is not known.",
+            _ => "",
+        }
+    }
+}
+
+fn whose<'a>(view: &'a View, model: &str) -> Whose<'a> {
+    let mut found = Whose::Nobodys;
+    for told in view.models.servers.values().filter(|told| told.is_up() && told.models.contains_key(model)) {
+        found = match (told.is_of_host(&view.workloads), found) {
+            (Some(false), Whose::Nobodys) => Whose::Users,
+            (Some(true), Whose::Nobodys | Whose::Users | Whose::Loaded(_, Confidence::Low)) => {
+                Whose::Loaded(told, Confidence::High)
+            }
+            (None, Whose::Nobodys | Whose::Users) => Whose::Loaded(told, Confidence::Low),
+            (_, found) => found,
+        };
+    }
+    found
+}
+
+/// The one that runs, if it is no user's.
 fn ollama(view: &View) -> Option<&Arc<Told>> {
-    view.models.servers.values().find(|told| told.server.kind == Some(server::Kind::Ollama) && told.is_up())
+    let is_ollama = |told: &Told| told.server.kind == Some(server::Kind::Ollama) && told.is_up();
+    view.models.servers.values().find(|told| is_ollama(told) && told.is_of_host(&view.workloads) != Some(false))
+}
+
+/// Whether it is a model of Ollama: Ollama has it, or nobody but users, and it is called as one: `llama3:8b`, `hf.co/owner/name:tag`.
+fn is_of_ollama(view: &View, model: &str) -> bool {
+    let has = |told: &&Arc<Told>| told.models.contains_key(model) && told.is_of_host(&view.workloads) != Some(false);
+    let mut have = view.models.servers.values().filter(has).peekable();
+    if have.peek().is_some() {
+        return have.any(|told| told.server.kind == Some(server::Kind::Ollama));
+    }
+    model.rsplit('/').next().is_some_and(|name| name.contains(':'))
+        && (!model.contains('/') || model.starts_with("hf.co/"))
 }
 
 fn confidence(weeks: f64, share: f64) -> Confidence {
@@ -113,12 +161,14 @@ fn is_plain(model: &str) -> bool {
 
 /// A request of Ollama that makes nothing, and says how long the model is to stay.
 fn ask_ollama(told: &Told, model: &str, keep: &str) -> Vec<Command> {
-    let is_url = told.server.url.bytes().all(|byte| byte.is_ascii_graphic() && !b"'\"\\".contains(&byte));
+    let url = told.server.url.trim_end_matches('/');
+    let is_url =
+        url.starts_with("http") && url.bytes().all(|byte| byte.is_ascii_graphic() && !b"'\"\\".contains(&byte));
     if !is_plain(model) || !is_url {
         return Vec::new();
     }
     let body = format!(r#"{{"model": "{model}", "keep_alive": {keep}}}"#);
-    let text = format!("curl {}/api/generate -d '{body}'", told.server.url.trim_end_matches('/'));
+    let text = format!("curl '{url}/api/generate' -d '{body}'");
     vec![Command { tool: Tool::Ollama, text, file: None, note: None }]
 }
 
@@ -144,10 +194,13 @@ fn warm(given: &Given<'_>, judged: &mut Judged) {
     let week = &given.past.host.week;
     for (model, used) in known(given, WARM, judged) {
         let Some((hour, days)) = begins(used, week) else { continue };
-        let ollama = ollama(given.view);
-        // What is loaded all the time needs no warming.
-        if loaded(given.view, model).is_some_and(|told| told.server.kind != Some(server::Kind::Ollama)) {
-            continue;
+        let ollama = ollama(given.view).filter(|_| is_of_ollama(given.view, model));
+        let whose = whose(given.view, model);
+        match &whose {
+            Whose::Users => continue,
+            // What is loaded all the time needs no warming.
+            Whose::Loaded(told, _) if told.server.kind != Some(server::Kind::Ollama) => continue,
+            _ => {}
         }
         let slots: Vec<usize> = days.iter().map(|day| day * 24 + hour).collect();
         let count = |slots: &mut dyn Iterator<Item = usize>| {
@@ -157,7 +210,9 @@ fn warm(given: &Given<'_>, judged: &mut Judged) {
         };
         let (used_in, of) = count(&mut slots.iter().copied());
         let (before, _) = count(&mut slots.iter().map(|slot| (slot + HOURS - 1) % HOURS));
-        let names = days.iter().map(|day| DAY_NAMES[*day]).collect::<Vec<_>>().join(", ");
+        // Before midnight it is the day before.
+        let on = |day: &usize| DAY_NAMES[(day + if hour == 0 { 6 } else { 0 }) % 7];
+        let names = days.iter().map(on).collect::<Vec<_>>().join(", ");
         let at = format!("{:02}:45", (hour + 23) % 24);
         let object = Object::Host;
         let share = f64::from(used_in) / f64::from(of.max(1));
@@ -181,8 +236,11 @@ fn warm(given: &Given<'_>, judged: &mut Judged) {
                 evidence("tokens in these hours", slots.iter().map(|slot| used.week[*slot].tokens).sum(), Unit::Count, Origin::Measured),
             ],
             saves: None,
-            confidence: confidence(weeks, share),
-            because: format!("{weeks:.1} weeks are known; how long loading takes was not measured."),
+            confidence: confidence(weeks, share).min(whose.sure()),
+            because: format!(
+                "{weeks:.1} weeks are known; how long loading takes was not measured.{}",
+                whose.doubt()
+            ),
             risk: Risk::Low,
             actions: vec![Action {
                 kind: Kind::ByHand,
@@ -203,6 +261,10 @@ fn keep(given: &Given<'_>, judged: &mut Judged) {
     let Some(told) = ollama(given.view) else { return };
     let week = &given.past.host.week;
     for (model, used) in known(given, KEEP, judged) {
+        let whose = whose(given.view, model);
+        if matches!(whose, Whose::Users) || !is_of_ollama(given.view, model) {
+            continue;
+        }
         let is_busy = |hour: usize| share(used, week, hour % HOURS).is_some_and(|share| share >= USED);
         // Hours of the week that stand in a row of busy ones.
         let in_row: Vec<usize> = (0..HOURS)
@@ -219,6 +281,11 @@ fn keep(given: &Given<'_>, judged: &mut Judged) {
         let workload = told.workload(&given.view.workloads);
         let object = workload.map_or(Object::Host, |workload| Object::Workload(workload.name.to_string()));
         let breaks = 4.0 * hours - quarters;
+        let settings = [Setting::new("OLLAMA_KEEP_ALIVE", "1h")];
+        let action = match workload.and_then(|workload| target::of(given.view, &workload.name)) {
+            Some(target) => target.configure(Program::Ollama, &settings),
+            None => action::configure(object.clone(), None, Program::Ollama, &settings),
+        };
         judged.advice.push(Advice {
             id: format!("{KEEP}:{model}"),
             rule: KEEP.to_owned(),
@@ -234,19 +301,14 @@ fn keep(given: &Given<'_>, judged: &mut Judged) {
             ],
             saves: None,
             // What OLLAMA_KEEP_ALIVE is nobody told.
-            confidence: confidence(weeks, 0.0).min(Confidence::Medium),
-            because: "How long Ollama keeps it now is not known: five minutes unless somebody set it.".to_owned(),
-            risk: Risk::Low,
-            actions: vec![Action {
-                kind: Kind::Configure,
-                object: object.clone(),
-                key: Some("OLLAMA_KEEP_ALIVE".to_owned()),
-                before: None,
-                after: Some("1h".to_owned()),
-                risk: Risk::Low,
-                undo: "Remove the variable, or set it to 5m.".to_owned(),
-                commands: ask_ollama(told, model, "\"1h\""),
-            }],
+            confidence: confidence(weeks, 0.0).min(Confidence::Medium).min(whose.sure()),
+            because: format!(
+                "How long Ollama keeps it now is not known: five minutes unless somebody set it.{}",
+                whose.doubt()
+            ),
+            // Ollama is started again for it.
+            risk: action.as_ref().map_or(Risk::High, |action| action.risk),
+            actions: action.into_iter().collect(),
             object,
         });
     }
@@ -256,7 +318,8 @@ fn unload(given: &Given<'_>, judged: &mut Judged) {
     let view = given.view;
     let week = &given.past.host.week;
     for (model, used) in known(given, UNLOAD, judged) {
-        let Some(told) = loaded(view, model) else { continue };
+        let whose = whose(view, model);
+        let Whose::Loaded(told, _) = whose else { continue };
         let Some(served) = told.models.get(model) else { continue };
         let counts = [Requests, PromptTokens, GeneratedTokens].into_iter().any(|it| served.values.get(it).is_some());
         let idle = view.time.saturating_sub(used.last);
@@ -281,6 +344,8 @@ fn unload(given: &Given<'_>, judged: &mut Judged) {
         let holds =
             bytes.map(|bytes| format!(" It holds {} of GPU memory.", amount::bytes(bytes as u64))).unwrap_or_default();
         let is_ollama = told.server.kind == Some(server::Kind::Ollama);
+        let risk = if is_ollama { Risk::Low } else { Risk::High };
+        let undo = if is_ollama { "The next request loads it again." } else { "Start its server again." };
         judged.advice.push(Advice {
             id: format!("{UNLOAD}:{model}"),
             rule: UNLOAD.to_owned(),
@@ -299,17 +364,17 @@ fn unload(given: &Given<'_>, judged: &mut Judged) {
                 assuming: "All GPU memory of the workload belongs to this model.".to_owned(),
                 ..Saves::default()
             }),
-            confidence: confidence(weeks, 1.0 - most),
-            because: format!("{weeks:.1} weeks are known."),
-            risk: Risk::Low,
+            confidence: confidence(weeks, 1.0 - most).min(whose.sure()),
+            because: format!("{weeks:.1} weeks are known.{}", whose.doubt()),
+            risk,
             actions: vec![Action {
                 kind: if is_ollama { Kind::UnloadModel } else { Kind::ByHand },
                 object: object.clone(),
                 key: Some(model.to_string()),
                 before: Some("loaded".to_owned()),
                 after: Some(if is_ollama { "unloaded" } else { "its server stopped until it is needed" }.to_owned()),
-                risk: if is_ollama { Risk::Low } else { Risk::High },
-                undo: "The next request loads it again.".to_owned(),
+                risk,
+                undo: undo.to_owned(),
                 commands: if is_ollama { ask_ollama(told, model, "0") } else { Vec::new() },
             }],
             object,

@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use super::*;
 use crate::advise::ADVICE;
+use crate::cgroup::Id;
+use crate::engine::test::{ID, engine};
 use crate::past::model::UseHour;
 use crate::past::{Day, Past, Span};
+use crate::sample::{self, Sample};
+use crate::signal::cgroup;
 use crate::statistic::model::{Answer, Model, Reading, Server, State};
 
 /// A Monday at noon.
@@ -26,13 +30,19 @@ fn past(weeks: u16, last: u64, quarters: u16, used: impl Fn(usize) -> u16) -> Pa
 
 fn view(kind: server::Kind, models: &[&str]) -> View {
     let mut view = View { time: NOW, ..View::default() };
+    tell(&mut view, kind, models, None);
+    view
+}
+
+/// A server that was configured, or runs in a cgroup.
+fn tell(view: &mut View, kind: server::Kind, models: &[&str], cgroup: Option<Id>) {
     let server = Arc::new(Server {
         name: "server:1".into(),
         kind: Some(kind),
         url: "http://127.0.0.1:11434".into(),
         pid: Some(1),
-        cgroup: None,
-        workload: None,
+        cgroup,
+        workload: Some("ollama.service".into()),
         parent: None,
     });
     let model = |name: &&str| Model {
@@ -43,7 +53,6 @@ fn view(kind: server::Kind, models: &[&str]) -> View {
     let models = models.iter().map(model).collect();
     let answer = Some(Answer { state: State::Up, why: None, took: 1, memory: None, models });
     view.models.fold(NOW, &Reading { server, answer }, &mut view.coverage);
-    view
 }
 
 fn judged(view: &View, past: &Past) -> Judged {
@@ -67,13 +76,45 @@ fn a_model_that_is_used_from_the_same_hour_on_is_loaded_before() {
     let view = view(server::Kind::Ollama, &[]);
     let found = judged(&view, &past).advice;
     let [advice] = &found[..] else { panic!("{found:?}") };
-    assert_eq!((advice.rule.as_str(), advice.confidence), (WARM, Confidence::High));
+    assert_eq!((advice.rule.as_str(), advice.confidence), (WARM, Confidence::Low), "whose it was is not known");
+    let now = judged(&super::tests::view(server::Kind::Ollama, &["llama3:8b"]), &past).advice;
+    assert_eq!((now[0].rule.as_str(), now[0].confidence), (WARM, Confidence::High));
     assert!(advice.title.contains("by 07:45 UTC on Mon, Tue, Wed, Thu, Fri"), "{}", advice.title);
     assert!(advice.why.contains("20 of 20"), "{}", advice.why);
     let commands: Vec<Tool> = advice.actions[0].commands.iter().map(|command| command.tool).collect();
     assert_eq!(commands, [Tool::Ollama, Tool::Headroom]);
     // A server that keeps it loaded all the time needs none.
     assert!(rules(&super::tests::view(server::Kind::Vllm, &["llama3:8b"]), &past).is_empty());
+}
+
+#[test]
+fn before_midnight_is_the_day_before() {
+    let past = past(4, NOW, 4, |hour| if hour / 24 < 5 && hour % 24 < 8 { 4 } else { 0 });
+    let found = judged(&view(server::Kind::Ollama, &[]), &past).advice;
+    assert!(found[0].title.contains("by 23:45 UTC on Sun, Mon, Tue, Wed, Thu, before"), "{}", found[0].title);
+}
+
+#[test]
+fn what_only_users_serve_is_nobody_elses_and_of_ollama_are_only_its_own() {
+    let path = "/user.slice/user-1000.slice/session-1.scope".to_owned();
+    let user = Id { hierarchy: ID.hierarchy, id: 99 };
+    let mut engine = engine();
+    engine.apply(&Sample { time: 900, reading: sample::Reading::Cgroup(cgroup::Reading::Born { id: user, path }) });
+    let told = |cgroup| {
+        let mut view = View { time: NOW, ..View::clone(engine.view()) };
+        tell(&mut view, server::Kind::Ollama, &["llama3:8b"], Some(cgroup));
+        view
+    };
+    let idle = past(3, NOW - 48 * HOUR_NS, 4, |hour| if hour / 24 == 5 && hour % 24 > 20 { 3 } else { 0 });
+    assert!(rules(&told(user), &idle).is_empty());
+    assert_eq!(rules(&told(ID), &idle).last().map(String::as_str), Some(UNLOAD));
+    let unknown = judged(&told(Id { hierarchy: ID.hierarchy, id: 98 }), &idle).advice;
+    assert!(unknown.iter().all(|advice| advice.confidence == Confidence::Low) && !unknown.is_empty(), "{unknown:?}");
+    let stopped = view(server::Kind::Ollama, &[]);
+    for model in ["meta-llama/Llama-3.1-8B", "model.gguf", "ggml-org/gemma:Q4_K_M"] {
+        assert!(!is_of_ollama(&stopped, model), "{model}");
+    }
+    assert!(is_of_ollama(&stopped, "llama3:8b") && is_of_ollama(&stopped, "hf.co/a/b:Q4_K_M"));
 }
 
 #[test]
@@ -96,6 +137,7 @@ fn a_model_that_ollama_unloads_between_uses_is_kept() {
     let keep = found.iter().find(|advice| advice.rule == KEEP).unwrap();
     assert_eq!(keep.confidence, Confidence::Medium, "what it is set to is not known");
     assert!(keep.title.contains("50 hours of the week"), "{}", keep.title);
+    assert_eq!((keep.risk, &*keep.actions[0].commands[0].text), (Risk::High, "OLLAMA_KEEP_ALIVE=1h"));
     let busy = past(2, NOW, 4, |hour| if office(hour) { 2 } else { 0 });
     assert!(!rules(&view, &busy).contains(&KEEP.to_owned()), "it was used in every quarter of an hour");
     let vllm = super::tests::view(server::Kind::Vllm, &["llama3:8b"]);
@@ -113,6 +155,9 @@ fn a_model_that_nobody_uses_is_unloaded_unless_its_hours_come_next() {
     let unload = found.iter().find(|advice| advice.rule == UNLOAD).unwrap();
     assert!(unload.title.contains("2.0 days") && unload.confidence == Confidence::High, "{unload:?}");
     assert!(unload.actions[0].commands[0].text.contains("\"keep_alive\": 0"), "{unload:?}");
+    let stop = judged(&super::tests::view(server::Kind::Vllm, &["llama3:8b"]), &idle).advice;
+    let stop = stop.iter().find(|advice| advice.rule == UNLOAD).unwrap();
+    assert_eq!((stop.risk, &*stop.actions[0].undo), (Risk::High, "Start its server again."));
     let today = past(3, NOW - 2 * day, 4, |hour| if hour == 15 { 3 } else { 0 });
     let recent = past(3, NOW - HOUR_NS, 4, saturdays);
     for past in [today, recent] {

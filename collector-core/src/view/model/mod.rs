@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::stage::Stage;
 use crate::statistic::model::{Answer, MODELS, Memory, Reading, Server, State};
 use crate::view::coverage::Coverage;
-use crate::view::workload::{Workload, Workloads};
+use crate::view::workload::{OTHER, Workload, Workloads};
 
 pub use memory::Held;
 pub use minute::{Minute, Span};
@@ -102,6 +102,17 @@ impl Told {
         match &self.server.workload {
             Some(name) => workloads.find(name),
             None => self.server.cgroup.and_then(|id| workloads.of(id)),
+        }
+    }
+
+    /// Whether it is the host's own, and no user's: who may run any program chooses the names of models. `None` if that is not known.
+    pub(crate) fn is_of_host(&self, workloads: &Workloads) -> Option<bool> {
+        let Server { pid, cgroup, workload, .. } = &*self.server;
+        match cgroup {
+            // Whoever has no place may be anybody.
+            Some(id) => workloads.of(*id).filter(|it| &*it.name != OTHER).map(|it| it.identity.owner.is_none()),
+            // Root configured it.
+            None => (pid.is_none() || workload.is_some()).then_some(true),
         }
     }
 
