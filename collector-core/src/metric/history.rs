@@ -25,17 +25,17 @@ pub const WORKLOADS: Metric = Metric {
     },
 };
 
-pub const PAST_DAYS: Metric = Metric {
-    name: "headroom_past_days",
+pub const PAST: Metric = Metric {
+    name: "headroom_past_seconds",
     kind: Kind::Gauge,
-    unit: None,
+    unit: Some(Unit::Seconds),
     detail: Detail::Always,
-    help: "Days of the last 28 of which the history on disk has anything of the host, as it was read last. Advice and forecasts rest on them.",
+    help: "Seconds of the last 28 days of which the history on disk has anything of the host, as it was read last. Advice and forecasts rest on them.",
     labels: &[],
     needs: &[],
     read: |view, emit| match view.past.time {
         0 => Ok(()),
-        _ => emit.gauge(&[], Value::Int(view.past.host.days.iter().filter(|day| day.seconds > 0).count() as u64)),
+        _ => emit.gauge(&[], Value::Int(view.past.host.seconds())),
     },
 };
 

@@ -313,7 +313,7 @@ pub const METRICS: &[Metric] = &[
     coverage::BPF_RUN_SECONDS,
     history::WORKLOADS,
     history::MEMORY_BYTES,
-    history::PAST_DAYS,
+    history::PAST,
     history::PAST_WORKLOADS,
     process::CPU_SECONDS,
     process::RESIDENT_BYTES,
