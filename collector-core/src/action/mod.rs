@@ -72,7 +72,7 @@ pub enum Kind {
     Thaw,
     Terminate,
     Kill,
-    /// Stops it and starts it again: its memory begins anew.
+    /// Stops it and starts it again, with empty memory.
     Restart,
     SwapOn,
     SwapOff,
@@ -199,6 +199,32 @@ impl fmt::Display for Object {
             | Object::Alert(name) => f.write_str(name),
             Object::Gpu(number) => write!(f, "gpu{number}"),
             Object::Process(pid) => write!(f, "process {pid}"),
+        }
+    }
+}
+
+impl Kind {
+    /// Whether its values are bytes, as digits.
+    pub const fn is_bytes(self) -> bool {
+        use Kind::{MemoryHigh, MemoryLow, MemoryMax, MemoryMin, Reclaim, SwapMax, SwapOff, SwapOn, ZramOn};
+        matches!(self, MemoryLow | MemoryMin | MemoryHigh | MemoryMax | SwapMax | Reclaim | SwapOn | SwapOff | ZramOn)
+    }
+
+    /// A value that it sets, for people: bytes with their unit.
+    pub fn shown(self, value: &str) -> String {
+        match value.parse() {
+            Ok(amount) if self.is_bytes() => crate::amount::bytes(amount),
+            _ => value.to_owned(),
+        }
+    }
+}
+
+impl Risk {
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Risk::Low => "undone in place, without a restart, and nobody is made to wait",
+            Risk::Medium => "it may slow somebody",
+            Risk::High => "it may stop somebody",
         }
     }
 }

@@ -14,13 +14,14 @@ What to change on this host, and why. An advice is a sentence with numbers, and 
 - **what it would have saved**: OOM kills, seconds of stalls, bytes or watts, in a period that is named, under an assumption that is named.
   Without both nothing is claimed;
 - **confidence**: high, medium or low, and what makes it no surer;
-- **risk**: what may happen to somebody. low: it is undone in place, without a restart, and nobody is made to wait; medium: it may slow
+- **risk**: what may happen to somebody. low: undone in place, without a restart, and nobody is made to wait; medium: it may slow
   somebody; high: it may stop somebody;
 - **the change**: what is set, from what to what, with the command or the patch for whoever owns it (systemd, Docker, Compose, Podman,
   Kubernetes, the model server, …), and how it is undone.
 
-The agent changes nothing: you copy the command. What it advised and you did is recognised by its value, and stays in the list as followed for
-some days, with the OOM kills and stalls a day before and since; what no longer holds although nobody followed it is gone.
+The agent changes nothing: you copy the command. What you did is recognised where the agent reads the value (memory limits and protection, swap,
+sysctls, huge pages), and stays listed as followed for 8 days, with the OOM kills and stalls a day before and since. Anything else that no
+longer holds is listed as gone for a day.
 
 ```sh
 headroom advise                          # what to change, the surest first

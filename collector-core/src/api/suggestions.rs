@@ -119,7 +119,7 @@ pub enum AdviceStatus {
     Holds,
     /// What it advises was done.
     Followed,
-    /// It holds no more, though nobody followed it.
+    /// It no longer holds, and was not seen to be followed.
     Gone,
 }
 

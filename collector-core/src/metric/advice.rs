@@ -17,8 +17,8 @@ pub const ADVICE: Metric = Metric {
     },
     ..gauge(
         "headroom_advice",
-        "Advice that holds: what to change on this host, by rule, how sure it is, and what may happen to somebody if it is followed. Rules \
-         that advise nothing have no series. `headroom advise` lists it with its evidence.",
+        "Advice that holds: what to change on this host, by rule, how sure it is, and what may happen to somebody if it is followed. At \
+         most 200 in all; rules that advise nothing have no series. `headroom advise` lists it with its evidence.",
     )
 };
 
@@ -31,7 +31,7 @@ pub const FOLLOWED: Metric = Metric {
     },
     ..gauge(
         "headroom_advice_followed",
-        "Advice that was followed within the last days, by rule: what it advises to change has about the advised value now.",
+        "Advice that was followed within the last 8 days, by rule: what it advises to change was then seen at about the advised value.",
     )
 };
 
@@ -43,8 +43,8 @@ pub const LACKING: Metric = Metric {
     },
     ..gauge(
         "headroom_advice_lacking",
-        "Workloads, GPUs and other objects that a rule for advice could not judge, because something is not known. `headroom advise --lacking` \
-         says what is missing.",
+        "Workloads, GPUs and other objects that a rule for advice could not judge, because something is not known: 200 at most, 50 of one \
+         user. `headroom advise --lacking` says what is missing.",
     )
 };
 

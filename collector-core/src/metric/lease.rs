@@ -12,8 +12,8 @@ pub const BYTES: Metric = Metric {
     kind: Kind::Gauge,
     unit: Some(Unit::Bytes),
     detail: Detail::Always,
-    help: "Bytes that are reserved for processes of the workload: by state `used` what they use of it by now, `unused` what is kept free for them, and \
-           `waiting` what they wait for, `planned` what was reserved ahead and is not taken up yet.",
+    help: "Bytes that are reserved for processes of the workload: by state `used` what they use of it by now, `unused` what is kept free for them, \
+           `waiting` what they wait for, and `planned` what was reserved ahead and is not taken up yet.",
     labels: &{
         let [workload, namespace, pod, container] = WORKLOAD;
         [workload, namespace, pod, container, "resource", "state"]

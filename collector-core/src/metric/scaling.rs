@@ -34,6 +34,7 @@ pub const DESIRED: Metric = Metric {
     ..gauge(
         "headroom_scaling_desired_instances",
         "How many there should be on this host: one more above a load of scaling.above, one less below scaling.below, between scaling.least and \
-         scaling.most, and no other number for scaling.cool_down. The agent starts and stops none.",
+         scaling.most, and no other number for scaling.cool_down. The agent starts and stops none. Absent once \
+         no server that counts has the model: give the autoscaler a minimum of its own.",
     )
 };

@@ -24,11 +24,6 @@ pub struct Advices {
 }
 
 impl Advices {
-    /// By its id.
-    pub fn find(&self, id: &str) -> Option<&Standing> {
-        self.standing.iter().find(|standing| standing.advice.id == id)
-    }
-
     pub fn holding(&self) -> impl Iterator<Item = &Standing> {
         self.standing.iter().filter(|standing| standing.state == State::Holds)
     }

@@ -73,7 +73,7 @@ impl Domain {
         }
         let limit = if self.name.is_none() { (limit as f64 * HOST) as u64 } else { limit };
         if self.dead {
-            // It began anew: a rise of its own.
+            // It started again: its growth counts from here.
             self.dead = changed.held.hard > limit / 2;
             if let Some(end) = self.ends.last_mut().filter(|_| !self.dead) {
                 *end = Some(point.time);

@@ -123,7 +123,7 @@ impl Point {
         self.limit.is_some_and(|limit| self.held.hard > limit)
     }
 
-    /// Whether it is at its limit: what is new there is had by reclaim.
+    /// Whether it is at its limit: each new allocation there needs reclaim.
     pub fn is_full(&self) -> bool {
         self.limit.is_some_and(|limit| self.held.total as f64 >= 0.95 * limit as f64)
     }

@@ -161,23 +161,22 @@ fn days_over(draft: &mut Draft, history: &history::Reader, first: u64, end: u64)
 
 /// Yesterday and today.
 fn last_days(draft: &mut Draft, history: &history::Reader, yesterday: u64, today: u64) -> Result<()> {
-    let mut days = vec![yesterday, today];
-    days.dedup();
-    for day in &days {
-        draft.host(&history.day(None, *day)?);
+    let days = [yesterday, today];
+    for day in days {
+        draft.host(&history.day(None, day)?);
     }
     let mut names: Vec<_> = draft.names().map(|(name, owner)| (name.to_string(), owner.to_string())).collect();
     names.extend(history.named((yesterday, today), NEW, |name| !draft.knows(name))?);
     for (name, owner) in names {
-        for day in &days {
-            draft.workload(&name, &owner, &history.day(Some(&name), *day)?, false);
+        for day in days {
+            draft.workload(&name, &owner, &history.day(Some(&name), day)?, false);
         }
     }
     draft.counts(&history.counts(yesterday, today + DAY_NS)?);
     history.cards(yesterday, today + DAY_NS)?.iter().for_each(|card| draft.gpu(&card.uuid, &card.quarters));
     for name in draft.weekly() {
-        for day in &days {
-            draft.hours(&name, &history.day(Some(&name), *day)?);
+        for day in days {
+            draft.hours(&name, &history.day(Some(&name), day)?);
         }
     }
     Ok(())

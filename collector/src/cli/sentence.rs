@@ -3,7 +3,9 @@
 
 use std::fmt::Write as _;
 
+use collector_core::action::Kind;
 use collector_core::amount::{bytes, seconds};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 /// What happened.
@@ -31,7 +33,10 @@ fn advice(kind: &str, what: &Value) -> Option<String> {
     let state = what.get("state").filter(|_| kind == "advice")?;
     let value = state.pointer("/followed/value").and_then(Value::as_str);
     let became = match value {
-        Some(value) => format!("was followed, with {value}"),
+        Some(value) => {
+            let kind = what.pointer("/actions/0/kind").and_then(|kind| Kind::deserialize(kind).ok());
+            format!("was followed: set to {}", kind.map_or_else(|| value.to_owned(), |kind| kind.shown(value)))
+        }
         None if state.get("gone").is_some() => "holds no longer".to_owned(),
         None => "holds".to_owned(),
     };
@@ -193,7 +198,7 @@ mod tests {
         let set = serde_json::json!({"followed": {"at": 7, "value": "20480", "before": {"seconds": 0}}});
         for (outcome, wanted) in [
             (advised("holds".into()), "memory_limit_raise:a.service holds: Raise it"),
-            (advised(set), "memory_limit_raise:a.service was followed, with 20480: Raise it"),
+            (advised(set), "memory_limit_raise:a.service was followed: set to 20480: Raise it"),
             (
                 Outcome::ReclaimStall(named(stall)),
                 "python3 (7) of a.service waited 1.5 s until memory was free: it reclaimed 4.00 KiB itself",

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use collector_core::action::Kind as Act;
 use collector_core::advice::Advice;
-use collector_core::amount::bytes;
 use collector_core::level::{self, Level};
 use collector_core::outcome::Outcome;
 use collector_core::pressure::{Kind, Resource, Trigger};
@@ -268,11 +266,7 @@ fn write(outcome: &Outcome) {
 
 /// What a followed advice was set to, with its unit.
 fn set(advice: &Advice, value: &str) -> String {
-    let is_bytes = |kind| matches!(kind, Act::MemoryMax | Act::MemoryHigh | Act::MemoryLow | Act::MemoryMin);
-    match (advice.actions.first().is_some_and(|action| is_bytes(action.kind)), value.parse()) {
-        (true, Ok(amount)) => bytes(amount),
-        _ => value.to_owned(),
-    }
+    advice.actions.first().map_or_else(|| value.to_owned(), |action| action.kind.shown(value))
 }
 
 /// GPU memory held before a kill: `0: 1024 bytes, 4096 bytes of the workload`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::contention::{Contention, Watched};
+use super::contention::{self, Contention};
 use super::filesystem::Filesystems;
 use super::gpu::Gpus;
 use super::host::Host;
@@ -44,10 +44,10 @@ pub const SOURCES: &[Row] = &[
     }),
     row::<Contention>("contention", |it| {
         let interval = it.config.workload.close_interval;
-        some(Contention::start(it.root, it.kernel.hierarchies(), it.watched, interval))
+        some(contention::start(it.root, it.kernel.hierarchies(), it.watched, interval))
     }),
     row::<Rising>("rising", |it| {
-        some(Rising::start(it.root, it.kernel.hierarchies(), it.rising, it.config.leak.window))
+        some(rising::start(it.root, it.kernel.hierarchies(), it.rising, it.config.leak.window))
     }),
     row::<NameSource>("name", |it| {
         some(NameSource::start(it.root, it.kernel.hierarchies(), it.config, it.names.clone()))
@@ -110,7 +110,7 @@ pub struct Opening<'a> {
     /// The processes whose model files are looked at.
     pub observed: &'a Arc<Observed>,
     /// Which workloads are watched closely.
-    pub watched: &'a Arc<Watched>,
+    pub watched: &'a Arc<contention::Watched>,
     /// Of which the memory rises.
     pub rising: &'a Arc<rising::Watched>,
     /// The agent's start in nanoseconds since the Unix epoch.

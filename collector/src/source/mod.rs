@@ -29,6 +29,7 @@ pub mod text;
 pub mod transfer;
 pub mod untrusted;
 mod watch;
+pub mod watched;
 
 #[cfg(test)]
 pub(crate) mod test;

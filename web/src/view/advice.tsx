@@ -11,7 +11,17 @@ import type { Action, ActionCommand, AdviceLine, Confidence, Suggestions } from 
 /** Colours of confidences: those of the badges. */
 const SURE: Record<Confidence, string> = { high: "healthy", medium: "info", low: "moderate" };
 /** Actions whose values are bytes. */
-const MEMORY = ["memory_low", "memory_min", "memory_high", "memory_max", "reclaim"];
+const MEMORY = [
+  "memory_low",
+  "memory_min",
+  "memory_high",
+  "memory_max",
+  "swap_max",
+  "swap_on",
+  "swap_off",
+  "zram_on",
+  "reclaim",
+];
 
 export function Advised({ world }: { world: World }) {
   const { suggestions } = world;
@@ -94,7 +104,7 @@ function Item({ line, now }: { line: AdviceLine; now: number }) {
 
 function became(line: AdviceLine, now: number): string {
   const ended = line.ended === undefined ? "some time ago" : ago(line.ended, now);
-  if (line.state === "gone") return `no longer held ${ended}, though it was not followed`;
+  if (line.state === "gone") return `no longer held ${ended}; it was not seen to be followed`;
   if (!line.after) return `followed ${ended}; what that did is known a day after it`;
   const before = line.before ? `before: ${effect(line.before)}; ` : "";
   return `followed ${ended}; ${before}since: ${effect(line.after)}`;

@@ -32,7 +32,10 @@ class ResourceOptimizer:
         return math.floor(max(0.0, available_gb) * (1 - _RESERVE) / model.vram_gb) * model.batch
 
     def get_optimization_suggestions(self, report: Optional[Status] = None) -> List[str]:
-        """What to do about each alert that fires, by a report of the agent (:meth:`Client.report`), or as it is now."""
+        """What to do about each alert that fires, by a report of the agent (:meth:`Client.report`).
+
+        Without a report: about those that fire now, and what to change on this host.
+        """
         if report is None:
             return [suggested(suggestion) for suggestion in self._client.suggestions()["suggestions"]]
         return [f"{alert['summary']}: {alert['action']}" for alert in report["alerts"]]

@@ -78,8 +78,7 @@ pub(super) const REMOTE: Rule = Rule {
             let (confidence, because) = match copies {
                 true => (
                     Confidence::Medium,
-                    "it copies much; memory that it has already stays where it is until it is allocated anew"
-                        .to_owned(),
+                    "it copies much; memory that is already allocated stays on its node".to_owned(),
                 ),
                 false => {
                     (Confidence::Low, "it copies little, or how much is not known, so little may be gained".to_owned())

@@ -64,7 +64,7 @@ pub(super) const CONCURRENCY_LOWER: Rule = Rule {
             let worse = worse.is_some_and(|model| model.standing.state() == State::Worse);
             let slower = if worse { ", and its latency is worse than usual" } else { "" };
             let why = format!(
-                "In {} {said}{slower}: it takes in more than fit, throws some out again and computes them anew. Its GPU has no memory left for a larger KV cache.",
+                "In {} {said}{slower}: it admits more requests than fit, preempts some, and recomputes them. Its GPU has no memory left for a larger KV cache.",
                 seconds(day.seconds)
             );
             evidence.push(Evidence::measured("requests that it worked on at once, at most", running, Unit::Count));

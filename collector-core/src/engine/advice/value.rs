@@ -53,8 +53,13 @@ fn current(view: &View, action: &Action) -> Option<Value> {
         Kind::MemoryLow => Statistic::MemoryLow,
         Kind::MemoryMin => Statistic::MemoryMin,
         Kind::SwapOn | Kind::SwapOff if action.object == Object::Host => return swap(),
-        Kind::Sysctl if action.key.as_deref() == Some("vm.swappiness") => {
-            return view.host.statistics.get(host::Statistic::Swappiness).map(|value| Value::Number(value as f64));
+        Kind::Sysctl => {
+            let statistic = match action.key.as_deref()? {
+                "vm.swappiness" => host::Statistic::Swappiness,
+                "vm.watermark_scale_factor" => host::Statistic::WatermarkScaleFactor,
+                _ => return None,
+            };
+            return view.host.statistics.get(statistic).map(|value| Value::Number(value as f64));
         }
         _ => return None,
     };

@@ -1,9 +1,9 @@
 //! One advice with everything: evidence, what it would have saved, and the commands to copy. Knows neither an agent nor a clock.
 
-use collector_core::action::{Action, Object, Risk};
+use collector_core::action::{Action, Object};
 use collector_core::api::suggestions::{AdviceLine, AdviceStatus};
 
-use super::page::{INDENT, became, certainty, danger, value};
+use super::page::{INDENT, became, certainty, danger};
 use crate::cli::sheet::{Line, Paint, left, paragraph, right};
 use crate::cli::zone;
 
@@ -54,14 +54,11 @@ pub fn about(line: &AdviceLine, now: u64, width: usize, utc: bool) -> Vec<Line> 
     let sure = Line::new(Paint::Bold, "Confidence ").and(certainty(advice.confidence), advice.confidence.label());
     lines.push(sure);
     lines.extend(paragraph(Paint::Plain, INDENT, &advice.because, width));
-    lines.push(Line::new(Paint::Bold, "Risk ").and(danger(advice.risk), advice.risk.label()).and(
-        Paint::Plain,
-        match advice.risk {
-            Risk::Low => ": undone in place, and nobody is made to wait",
-            Risk::Medium => ": it may slow somebody",
-            Risk::High => ": it may stop somebody",
-        },
-    ));
+    lines.push(
+        Line::new(Paint::Bold, "Risk ")
+            .and(danger(advice.risk), advice.risk.label())
+            .and(Paint::Plain, format!(": {}", advice.risk.meaning())),
+    );
     lines
 }
 
@@ -112,7 +109,7 @@ pub fn change(number: Option<usize>, action: &Action, width: usize) -> Vec<Line>
 fn set(action: &Action) -> String {
     let kind = serde_json::to_value(action.kind).unwrap_or_default();
     let what = action.key.clone().unwrap_or_else(|| kind.as_str().unwrap_or_default().replace('_', " "));
-    let value = |text: &String| value(action.kind, text);
+    let value = |text: &String| action.kind.shown(text);
     let values = match (action.before.as_ref().map(value), action.after.as_ref().map(value)) {
         (Some(before), Some(after)) => format!(": {before} → {after}"),
         (None, Some(after)) => format!(": {after}"),
@@ -159,7 +156,7 @@ Risk medium: it may slow somebody
 What to do: any one of these; the first fits best
   1. memory.max of docker/web: 8.00 GiB → 12.0 GiB
     docker update --memory 12884901888 --memory-swap 12884901888 --a-long-flag web
-      Until the container is made anew.
+      Lasts until the container is recreated.
     in compose.yaml:
     services:
       web:

@@ -21,7 +21,6 @@ use super::terminal::{colour, width};
 use crate::client::{Client, is_absent};
 use crate::config::load::Effective;
 use crate::exit::{Exit, Failure};
-use page::Listed;
 
 /// Path of advice as JSON.
 pub const SUGGESTIONS: &str = "/api/v1/suggestions";
@@ -33,7 +32,8 @@ pub const SUGGESTIONS: &str = "/api/v1/suggestions";
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Of each advice:
   confidence   high, medium or low; with an ID, what makes it no surer
-  risk         low: undone in place, and nobody is made to wait; medium: it may slow somebody; high: it may stop somebody
+  risk         low: undone in place, without a restart, and nobody is made to wait; medium: it may slow somebody;
+               high: it may stop somebody
   would have saved   OOM kills, stalls (summed over tasks), bytes or watts, in a period that is named, under an assumption that
                is named; absent if that is not known
 
@@ -65,7 +65,7 @@ pub struct AdviseArgs {
     #[arg(long)]
     pub all: bool,
     /// List what could not be judged, and what is missing for it
-    #[arg(long, conflicts_with = "all")]
+    #[arg(long, conflicts_with_all = ["all", "min_confidence"])]
     pub lacking: bool,
     /// Judge at the end of a recording (headroom run --record) instead of asking the agent
     #[arg(long, value_name = "FILE")]
@@ -96,12 +96,12 @@ pub fn run(args: &AdviseArgs, effective: &Effective) -> Result<(), Failure> {
             false => super::print(&detail::one(line, answer.time, width, args.utc, colour)),
         };
     }
-    let listed = Listed { all: args.all, filtered: args.workload.is_some() || args.min_confidence.is_some() };
+    let filtered = args.workload.is_some() || args.min_confidence.is_some();
     let answer = picked(answer, args);
     match (args.json, args.lacking) {
         (true, _) => print(&answer),
         (false, true) => super::print(&page::lacking(&answer, width, colour)),
-        (false, false) => super::print(&page::list(&answer, listed, width, colour)),
+        (false, false) => super::print(&page::list(&answer, filtered, width, colour)),
     }
 }
 

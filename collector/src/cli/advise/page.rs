@@ -1,8 +1,8 @@
 //! Advice as a list, and what could not be judged, as text. Knows neither an agent nor a clock.
 
-use collector_core::action::{Kind, Object, Risk};
+use collector_core::action::{Object, Risk};
 use collector_core::advice::Confidence;
-use collector_core::amount::{bytes, fixed, seconds, span};
+use collector_core::amount::{fixed, seconds, span};
 use collector_core::api::suggestions::{AdviceLine, AdviceStatus, Suggestions};
 use collector_core::standing::Effect;
 
@@ -12,20 +12,11 @@ use crate::cli::sheet::{Column, Line, Paint, paragraph, table};
 pub(super) const INDENT: usize = 2;
 const SECOND: u64 = 1_000_000_000;
 
-/// What of advice a list has.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Listed {
-    /// What was followed, and what holds no more, too.
-    pub all: bool,
-    /// Only a part.
-    pub filtered: bool,
-}
-
-/// Three lines each: the id, what to do, how sure and what for.
-pub fn list(answer: &Suggestions, listed: Listed, width: usize, colour: bool) -> String {
+/// Three lines each: the id, what to do, how sure and what for. `filtered`: it is only a part.
+pub fn list(answer: &Suggestions, filtered: bool, width: usize, colour: bool) -> String {
     let mut lines: Vec<Line> = answer.advice.iter().flat_map(|line| entry(line, answer.time, width)).collect();
     if lines.is_empty() {
-        lines.extend(paragraph(Paint::Plain, 0, none(answer, listed), width));
+        lines.extend(paragraph(Paint::Plain, 0, none(answer, filtered), width));
     }
     let mut notes = Vec::new();
     if answer.left_out > 0 {
@@ -46,8 +37,8 @@ pub fn list(answer: &Suggestions, listed: Listed, width: usize, colour: bool) ->
     lines.into_iter().chain(notes).map(|line| line.render(width, colour) + "\n").collect()
 }
 
-fn none(answer: &Suggestions, listed: Listed) -> &'static str {
-    match (answer.judged, listed.filtered) {
+fn none(answer: &Suggestions, filtered: bool) -> &'static str {
+    match (answer.judged, filtered) {
         (None, _) => "nothing was judged yet: advice comes some minutes after the agent has started",
         (Some(_), true) => "no advice of this kind",
         (Some(_), false) => "nothing to change, as far as is known",
@@ -87,10 +78,10 @@ pub(super) fn became(line: &AdviceLine, now: u64) -> String {
     let ended = line.ended.map_or_else(|| "some time".to_owned(), since);
     match line.state {
         AdviceStatus::Holds => format!("holds for {}", since(line.since)),
-        AdviceStatus::Gone => format!("gone for {ended}: it holds no more, though it was not followed"),
+        AdviceStatus::Gone => format!("gone for {ended}: it no longer holds; it was not seen to be followed"),
         AdviceStatus::Followed => {
             let kind = line.advice.actions.first().map(|action| action.kind);
-            let set = line.value.as_ref().zip(kind).map(|(text, kind)| format!(": set to {}", value(kind, text)));
+            let set = line.value.as_ref().zip(kind).map(|(text, kind)| format!(": set to {}", kind.shown(text)));
             let set = set.unwrap_or_default();
             let effect = match (&line.before, &line.after) {
                 (_, None) => "; what that did is known a day after it".to_owned(),
@@ -113,15 +104,6 @@ fn effect(effect: &Effect) -> String {
     match known.is_empty() {
         true => "not known".to_owned(),
         false => format!("{} a day ({})", known.join(" and "), span(effect.seconds)),
-    }
-}
-
-/// A value that an action sets, for people: bytes with their unit.
-pub(super) fn value(kind: Kind, text: &str) -> String {
-    use Kind::{MemoryHigh, MemoryLow, MemoryMax, MemoryMin, Reclaim};
-    match (matches!(kind, MemoryLow | MemoryMin | MemoryHigh | MemoryMax | Reclaim), text.parse()) {
-        (true, Ok(amount)) => bytes(amount),
-        _ => text.to_owned(),
     }
 }
 
@@ -191,7 +173,7 @@ pub mod tests {
                 tool: Tool::Docker,
                 text: "docker update --memory 12884901888 --memory-swap 12884901888 --a-long-flag web".to_owned(),
                 file: None,
-                note: Some("Until the container is made anew.".to_owned()),
+                note: Some("Lasts until the container is recreated.".to_owned()),
             },
             Command {
                 tool: Tool::Compose,
@@ -201,7 +183,7 @@ pub mod tests {
             },
         ];
         let action = Action {
-            kind: Kind::MemoryMax,
+            kind: collector_core::action::Kind::MemoryMax,
             object: object.clone(),
             key: Some("memory.max".to_owned()),
             before: Some("8589934592".to_owned()),
@@ -276,7 +258,7 @@ pub mod tests {
 
     #[test]
     fn a_list_says_what_how_sure_and_what_for_in_80_columns() {
-        let text = list(&answer(), Listed { all: true, filtered: false }, 80, false);
+        let text = list(&answer(), false, 80, false);
         let wanted = "\
 memory_limit_raise:docker/web
   Raise the memory limit of docker/web from 8.00 GiB to 12.0 GiB
@@ -294,19 +276,19 @@ memory_limit_raise:db.service
 memory_limit_raise:old.service
   Raise the memory limit of old.service from 8.00 GiB to 12.0 GiB
   medium confidence, medium risk
-  gone for 3 d: it holds no more, though it was not followed
+  gone for 3 d: it no longer holds; it was not seen to be followed
 2 could not be judged: headroom advise --lacking
 judged 30 s ago, with 8 d of history
 ";
         assert_eq!(text, wanted);
-        let wide = list(&answer(), Listed::default(), 100, false);
+        let wide = list(&answer(), false, 100, false);
         assert!(wide.contains("  high confidence, medium risk; would have saved in 8 d: 3 OOM kills"), "{wide}");
-        assert!(!text.contains('\x1b') && list(&answer(), Listed::default(), 80, true).contains("\x1b[32mhigh conf"));
+        assert!(!text.contains('\x1b') && list(&answer(), false, 80, true).contains("\x1b[32mhigh conf"));
     }
 
     #[test]
     fn nothing_to_change_is_told_from_nothing_known() {
-        let of = |answer: Suggestions, filtered| list(&answer, Listed { all: false, filtered }, 80, false);
+        let of = |answer: Suggestions, filtered| list(&answer, filtered, 80, false);
         assert!(of(Suggestions::default(), false).starts_with("nothing was judged yet"));
         let judged = Suggestions { time: 60 * SECOND, judged: Some(0), ..Suggestions::default() };
         let text = of(judged.clone(), false);
@@ -327,7 +309,7 @@ judged 30 s ago, with 8 d of history
     fn a_name_that_would_do_harm_is_shown_as_text() {
         let mut hostile = answer();
         hostile.advice[0] = line("a\x1b[2J\nb", Confidence::High, AdviceStatus::Holds);
-        let text = list(&hostile, Listed::default(), 80, false);
+        let text = list(&hostile, false, 80, false);
         assert!(text.contains(r"a\x1b[2J\x0ab") && !text.contains('\x1b'), "{text}");
     }
 }

@@ -23,7 +23,7 @@ pub(super) const BELOW: Setting = without_flag(
 pub(super) const LEAST: Setting = without_flag(
     "scaling.least",
     Kind::Count(|config| &mut config.scaling.least, 0, 10_000),
-    "There should never be fewer instances of a model.",
+    "Least number of instances of a model that servers here have. A model that no server here has is not known, and has no number.",
 );
 
 pub(super) const MOST: Setting = without_flag(
@@ -35,5 +35,5 @@ pub(super) const MOST: Setting = without_flag(
 pub(super) const COOL_DOWN: Setting = without_flag(
     "scaling.cool_down",
     Kind::Duration(|config| &mut config.scaling.cool_down, Duration::from_secs(1), DAY),
-    "For so long after it changed, and after a model is first seen, the number stays.",
+    "Time after a change, and after a model is first seen, in which the number does not change.",
 );

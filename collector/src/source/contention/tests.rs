@@ -31,15 +31,13 @@ impl Host {
         fs::write(path, text).unwrap();
     }
 
-    fn nodes(&self) -> Nodes {
-        Nodes::new(&self.0.join("node"), self.0.join("proc"))
-    }
-
-    fn sources(&self) -> (Groups, Tasks) {
+    fn reader(&self) -> Reader {
         let read = |name: &str| fs::read_to_string(self.0.join("proc/1").join(name)).unwrap();
         let root = Root::new(Path::new("/"));
         let hierarchies = Hierarchies::parse(&read("cgroup"), &read("mountinfo"), &root).unwrap();
-        (Groups::new(self.0.join("proc"), &hierarchies), Tasks::new(self.0.join("proc")))
+        let (groups, tasks) = (Groups::new(self.0.join("proc"), &hierarchies), Tasks::new(self.0.join("proc")));
+        let nodes = Nodes::new(&self.0.join("node"), self.0.join("proc"));
+        Reader { groups, tasks, nodes, interval: Duration::from_secs(5) }
     }
 }
 
@@ -53,10 +51,8 @@ fn a_workload_is_read_with_all_that_is_below_it() {
     host.write("cgroup/a/cpu.stat", "nr_periods 4\nnr_throttled 1\n");
     host.write("proc/7/task/7/schedstat", "10 20 1\n");
     host.write("proc/7/task/8/schedstat", "10 20 1\n");
-    let (mut groups, mut tasks) = host.sources();
-    let watched = Watched::default();
-    tasks.begin(1);
-    let reading = watched.read(&mut groups, &mut tasks, &host.nodes(), &"/a".into(), Duration::from_secs(5)).unwrap();
+    let mut reader = host.reader();
+    let reading = reader.round(&["/a".into()]).remove(0);
     let page = rustix::param::page_size() as u64;
     let wanted = [
         (Statistic::CpuWait, 0),
@@ -70,40 +66,7 @@ fn a_workload_is_read_with_all_that_is_below_it() {
     ];
     assert_eq!(reading.values.iter().collect::<Vec<_>>(), wanted);
     assert_eq!(reading.interval, 5_000_000_000);
-    assert_eq!(watched.read(&mut groups, &mut tasks, &host.nodes(), &"/gone".into(), Duration::ZERO), None);
-}
-
-#[test]
-fn the_thread_reads_whoever_is_watched_and_ends_with_the_source() {
-    let host = Host::new("thread");
-    host.write("cgroup/a/cgroup.procs", "7\n");
-    host.write("proc/7/task/7/schedstat", "10 20 1\n");
-    let (groups, tasks) = host.sources();
-    let nodes = host.nodes();
-    let watched: Arc<Watched> = Arc::default();
-    let mine = watched.clone();
-    let thread = std::thread::spawn(move || mine.run(groups, tasks, &nodes, Duration::from_millis(5)));
-    let mut source = Contention(watched.clone());
-    let mut found = Vec::new();
-    assert!(matches!(source.read(&mut |sample| found.push(sample)), Health::Silent) && found.is_empty());
-    watched.set(1, || vec!["/a".into()]);
-    for _ in 0..2000 {
-        source.read(&mut |sample| found.push(sample));
-        if found.len() > 1 {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    assert!(
-        found
-            .iter()
-            .all(|sample| matches!(&sample.reading, Reading::Contention(reading) if reading.interval == 5_000_000))
-    );
-    assert!(found.len() > 1, "it is read again and again");
-    watched.set(1, || panic!("the same number: nobody is asked"));
-    watched.set(2, Vec::new);
-    drop(source);
-    thread.join().unwrap();
+    assert_eq!(reader.round(&["/gone".into()]), []);
 }
 
 #[test]
@@ -114,11 +77,7 @@ fn memory_nodes_are_read_where_there_are_several() {
     host.write("proc/7/status", "Name:\tx\nCpus_allowed:\tf\nCpus_allowed_list:\t0-1,4\n");
     host.write("proc/8/status", "Name:\tx\nCpus_allowed_list:\t1\n");
     host.write("node/has_memory", "0\n");
-    let (mut groups, mut tasks) = host.sources();
-    let mut read = || {
-        let watched = Watched::default();
-        watched.read(&mut groups, &mut tasks, &host.nodes(), &"/a".into(), Duration::ZERO).unwrap().nodes
-    };
+    let read = || host.reader().round(&["/a".into()]).remove(0).nodes;
     assert!(read().is_empty(), "one node");
     host.write("node/has_memory", "0-1\n");
     host.write("node/node0/cpulist", "0-1\n");

@@ -9,7 +9,7 @@ mod find;
 mod http;
 mod look;
 mod place;
-mod process;
+pub mod process;
 mod remote;
 mod room;
 mod server;

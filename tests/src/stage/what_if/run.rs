@@ -123,7 +123,7 @@ const HEAD: &str = "<!-- Written by the staged pairs: see ARCHITECTURE.md, Tests
 
 `headroom replay FILE --what-if CHANGE` says from a recording what would have happened with a change. Here it was tried: real processes in
 real cgroups did the same work without the change and with it, and what was said from the recording of the first is compared with what
-happened in the second. The direction is right if a kill was told where there was one, and none where there was none (of waits: less where
+happened in the second. The direction is right if a kill was predicted where there was one, and none where there was none (of waits: less where
 there was less; of requests: the same answer). The size is the time until the first kill, the most memory if there was no kill, or the
 time waited less. Where a limit is raised for what was killed at it, the recording does not show how much was wanted in the end: what grew
 until then is taken to grow on, and that is wrong for what would soon have had enough.
