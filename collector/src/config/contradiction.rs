@@ -6,6 +6,7 @@ use collector_core::rule::{Change, Condition, Rule, Rules, Side, Threshold};
 
 use super::level::Levels;
 use super::load::Effective;
+use super::scaling::Scaling;
 use super::section::Config;
 use super::setting;
 
@@ -19,6 +20,7 @@ pub fn contradictions(effective: &Effective, memory: Option<u64>) -> Vec<String>
     found.extend(host(effective, memory));
     found.extend(severities(rules));
     found.extend(limits(config, rules));
+    found.extend(scaling(config));
     found
 }
 
@@ -30,6 +32,23 @@ fn pools(config: &Config) -> Vec<String> {
         let (sum, wanted, need) = (bytes(sum), bytes(wanted), bytes(need));
         found.push(format!(
             "the pools hold {sum}; with a fifth to spare that is {wanted}, more than need.memory, {need}"
+        ));
+    }
+    found
+}
+
+fn scaling(config: &Config) -> Vec<String> {
+    let Scaling { above, below, least, most, .. } = config.scaling;
+    let mut found = Vec::new();
+    if least > most {
+        found.push(format!(
+            "scaling.least, {least}, is more than scaling.most, {most}: there are never fewer than {least}"
+        ));
+    }
+    if below >= above {
+        let [below, above] = [below, above].map(percent);
+        found.push(format!(
+            "scaling.below, {below}, is not less than scaling.above, {above}: the number of instances would go up and down"
         ));
     }
     found
@@ -186,6 +205,11 @@ mod tests {
             (
                 "need.reserved = \"65G\"\n".to_owned(),
                 "need.reserved is 65.0 GiB, more than this host's memory, 64.0 GiB",
+            ),
+            ("[scaling]\nleast = 3\nmost = 2\n".to_owned(), "scaling.least, 3, is more than scaling.most, 2"),
+            (
+                "scaling = { above = 0.3, below = 0.4 }\n".to_owned(),
+                "scaling.below, 40 %, is not less than scaling.above, 30 %",
             ),
             (
                 "need = { memory = \"2G\", reserved = \"3G\" }\n".to_owned(),

@@ -74,8 +74,6 @@ pub fn lines(model: &Model, id: &str, width: usize) -> Vec<Line> {
 
 #[cfg(test)]
 mod tests {
-    use ratatui::Terminal;
-    use ratatui::backend::TestBackend;
     use ratatui::crossterm::event::{KeyCode, KeyEvent};
 
     use super::super::super::answer::Answers;
@@ -83,21 +81,12 @@ mod tests {
     use super::super::super::feed::News;
     use super::super::super::key::key;
     use super::super::super::model::Pane;
+    use super::super::tests::drawn;
     use super::*;
     use crate::cli::advise::page::tests::answer;
 
     fn press(model: &mut Model, code: KeyCode) {
         key(model, KeyEvent::from(code));
-    }
-
-    fn drawn(model: &mut Model, width: u16, height: u16) -> String {
-        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        let mut hits = Hits::default();
-        terminal.draw(|frame| hits = super::super::draw(frame, model)).unwrap();
-        model.drawn(hits);
-        let buffer = terminal.backend().buffer().clone();
-        let line = |cells: &[ratatui::buffer::Cell]| cells.iter().map(|cell| cell.symbol()).collect::<String>() + "\n";
-        buffer.content.chunks(width.into()).map(line).collect()
     }
 
     fn hear(model: &mut Model, answer: Suggestions) {

@@ -53,8 +53,6 @@ fn said(notes: Vec<Line>, width: usize) -> Vec<Line> {
 mod tests {
     use collector_core::api::models::{ModelLine, ModelMemory, ModelServer};
     use collector_core::statistic::model::{Kind, State};
-    use ratatui::Terminal;
-    use ratatui::backend::TestBackend;
     use ratatui::crossterm::event::{KeyCode, KeyEvent};
 
     use super::super::super::answer::Answers;
@@ -62,6 +60,7 @@ mod tests {
     use super::super::super::feed::News;
     use super::super::super::key::key;
     use super::super::super::model::Pane;
+    use super::super::tests::drawn;
     use super::*;
 
     fn server(name: &str, state: State, why: Option<&str>) -> ModelServer {
@@ -84,16 +83,6 @@ mod tests {
 
     fn press(model: &mut Model, code: KeyCode) {
         key(model, KeyEvent::from(code));
-    }
-
-    fn drawn(model: &mut Model, width: u16, height: u16) -> String {
-        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        let mut hits = Hits::default();
-        terminal.draw(|frame| hits = super::super::draw(frame, model)).unwrap();
-        model.drawn(hits);
-        let buffer = terminal.backend().buffer().clone();
-        let line = |cells: &[ratatui::buffer::Cell]| cells.iter().map(|cell| cell.symbol()).collect::<String>() + "\n";
-        buffer.content.chunks(width.into()).map(line).collect()
     }
 
     #[test]

@@ -44,7 +44,7 @@ fn model() -> Model {
 }
 
 /// Draws it as the verb does.
-fn drawn(model: &mut Model, width: u16, height: u16) -> String {
+pub(super) fn drawn(model: &mut Model, width: u16, height: u16) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     let mut hits = Hits::default();
     terminal.draw(|frame| hits = draw(frame, model)).unwrap();
