@@ -1,6 +1,7 @@
 //! How much of a file is in the page cache, as mincore(2) says to the file's owner: another call than the agent's.
 
 use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use rustix::fs::{Advice, fadvise};
@@ -25,7 +26,18 @@ pub fn cached(path: &Path) -> u64 {
 
 /// Writes the file back and drops what nobody has mapped.
 pub fn forget(path: &Path) {
-    let file = File::open(path).unwrap();
-    file.sync_all().unwrap();
-    fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+    drop_pages(&File::open(path).unwrap()).unwrap();
+}
+
+/// Makes a file of at least so many bytes, in whole MiB, on the disk: none of it is in the page cache.
+pub fn make(path: &Path, bytes: u64) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    let block = vec![0xa5; 1 << 20];
+    (0..bytes.div_ceil(1 << 20)).try_for_each(|_| file.write_all(&block))?;
+    drop_pages(&file)
+}
+
+fn drop_pages(file: &File) -> io::Result<()> {
+    file.sync_all()?;
+    Ok(fadvise(file, 0, None, Advice::DontNeed)?)
 }

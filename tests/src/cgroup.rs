@@ -16,6 +16,10 @@ use collector::source::root::Root;
 /// Begins the paths of all cgroups of tests.
 const PREFIX: &str = "/headroom-test-";
 
+/// By how much a limit is lowered at once, and how often at most.
+const STEP: u64 = 4 << 20;
+const STEPS: u32 = 1000;
+
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A cgroup in one or more hierarchies. When dropped, its processes are killed and it is removed.
@@ -80,7 +84,7 @@ impl Cgroup {
         cgroup
     }
 
-    /// Whether memory is accounted on cgroup v2.
+    /// Whether its memory is accounted on cgroup v2.
     pub fn is_v2(&self) -> bool {
         self.hierarchies.memory.id == 0
     }
@@ -126,6 +130,45 @@ impl Cgroup {
         fs::write(self.memory().join(file), bytes.to_string())
     }
 
+    /// Sets the memory limit in bytes beyond which it swaps.
+    pub fn try_limit_before_swap(&self, bytes: u64) -> io::Result<()> {
+        let memory = self.memory();
+        if self.is_v2() {
+            return fs::write(memory.join("memory.max"), bytes.to_string());
+        }
+        // Cgroup v1 refuses a limit if it cannot make room at once: step by step it can.
+        let used = || -> io::Result<u64> {
+            let text = fs::read_to_string(memory.join("memory.usage_in_bytes"))?;
+            text.trim().parse().map_err(io::Error::other)
+        };
+        for _ in 0..STEPS {
+            let next = bytes.max(used()?.saturating_sub(STEP));
+            let set = fs::write(memory.join("memory.limit_in_bytes"), next.to_string());
+            if set.is_ok() && next == bytes {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(20));
+        }
+        Err(io::Error::other(format!("a limit of {bytes}: {} bytes are in use", used()?)))
+    }
+
+    /// Sets a CPU quota, in hundredths of a CPU.
+    pub fn try_quota(&self, percent: f64) -> io::Result<()> {
+        let quota = (percent * 1000.0) as u64;
+        match self.is_v2() {
+            true => fs::write(self.file(Controller::Cpu, "cpu.max"), format!("{quota} 100000")),
+            false => fs::write(self.file(Controller::Cpu, "cpu.cfs_quota_us"), quota.to_string()),
+        }
+    }
+
+    /// Sets its share of CPU time while there is too little: 1024 is usual.
+    pub fn try_weight(&self, parts: u64) -> io::Result<()> {
+        match self.is_v2() {
+            true => fs::write(self.file(Controller::Cpu, "cpu.weight"), (parts * 100 / 1024).max(1).to_string()),
+            false => fs::write(self.file(Controller::Cpu, "cpu.shares"), parts.to_string()),
+        }
+    }
+
     /// The kernel's count of OOM kills in this cgroup, without those below.
     pub fn kills(&self) -> u64 {
         let file = if self.is_v2() { "memory.events.local" } else { "memory.oom_control" };
@@ -160,6 +203,11 @@ impl Cgroup {
         let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }
+}
+
+/// Whether memory is accounted on cgroup v2 on this host.
+pub fn is_v2() -> bool {
+    Hierarchies::find(&Root::default()).unwrap().memory.id == 0
 }
 
 /// What begins the paths of this process's cgroups with this name. Another run may have left some with the same name.

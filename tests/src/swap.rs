@@ -1,13 +1,18 @@
 //! A swap device for one test, on a machine that is only for tests.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// When dropped, it is no longer used.
 pub struct Swap(PathBuf);
 
 impl Swap {
+    /// Whether this machine has what [`Swap::compressed`] needs.
+    pub fn is_possible() -> bool {
+        Path::new("/sys/block/zram0").exists()
+    }
+
     /// On zram.
     pub fn compressed(bytes: u64) -> Swap {
         fs::write("/sys/block/zram0/reset", "1").unwrap();

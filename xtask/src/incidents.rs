@@ -135,7 +135,7 @@ impl Outcome {
         Outcome { kernel: kernel.to_owned(), seed: seed.unwrap_or_default(), rows }
     }
 
-    /// `61 of 64 staged; cause right in 40 (66 %), on first telling in 33 (54 %); …`.
+    /// `61 of 64 staged; cause right in 40 (66 %), when first reported in 33 (54 %); …`.
     fn summary(&self) -> String {
         let staged: Vec<&Value> = self.rows.iter().filter(|row| row["failed"].is_null()).collect();
         let count = |name: &str| staged.iter().filter(|row| row[name] == true).count();

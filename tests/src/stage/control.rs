@@ -37,12 +37,6 @@ pub fn set(cgroup: &Cgroup, knob: Knob, scale: &Scale) -> io::Result<()> {
         }
         Knob::NoKill => write("memory.oom_control", "1".to_owned()),
         Knob::Together => write("memory.oom.group", "1".to_owned()),
-        Knob::Cpu(percent) => {
-            let quota = (percent * 1000.0) as u64;
-            match v2 {
-                true => fs::write(cgroup.file(Controller::Cpu, "cpu.max"), format!("{quota} 100000")),
-                false => fs::write(cgroup.file(Controller::Cpu, "cpu.cfs_quota_us"), quota.to_string()),
-            }
-        }
+        Knob::Cpu(percent) => cgroup.try_quota(percent),
     }
 }

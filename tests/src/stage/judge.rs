@@ -68,12 +68,12 @@ impl Case<'_> {
         let truth = &self.scenario.truth;
         let ours: Vec<&Told> = told.iter().filter(|it| self.concerns(&it.incident)).collect();
         let wanted: Vec<&Told> = ours.iter().filter(|it| self.is_wanted(&it.incident)).copied().collect();
-        let mut row = self.row();
+        let mut row = row_of(self.scenario);
         match truth.kind {
             Some(_) if !wanted.is_empty() => row = self.compare_all(&wanted),
             Some(_) if truth.alert && self.alerted(alerts, &mut row) => {}
             Some(_) => {
-                row.last = "nothing was told".to_owned();
+                row.last = "nothing was reported".to_owned();
                 row.faults.extend(ours.first().map(|it| format!("told instead: {}", it.incident.title)));
             }
             None => self.silence(&ours, &mut row),
@@ -101,16 +101,6 @@ impl Case<'_> {
         Some(format!("told as well: {}", told.incident.title))
     }
 
-    pub fn row(&self) -> Row {
-        let Scenario { name, what, truth, .. } = self.scenario;
-        let truth = match truth.kind {
-            Some(_) => truth.causes.join(" or "),
-            None if truth.causes.is_empty() => "nothing".to_owned(),
-            None => format!("nothing, or {}", truth.causes.join(" or ")),
-        };
-        Row { name: (*name).to_owned(), what: (*what).to_owned(), truth, ..Row::default() }
-    }
-
     /// Nothing need be told. If a death is, then for one of the causes that are right.
     fn silence(&self, ours: &[&Told], row: &mut Row) {
         let is_right = |said: &Said| self.scenario.truth.causes.contains(&&*said.cause);
@@ -135,7 +125,7 @@ impl Case<'_> {
     /// `place`: how many incidents of this kind were told before it.
     fn compare(&self, told: &Told, place: usize) -> Row {
         let Truth { workload, causes, .. } = &self.scenario.truth;
-        let mut row = self.row();
+        let mut row = row_of(self.scenario);
         (row.first, row.last) = (self.text(&told.first), self.text(&told.last));
         row.first_right = causes.contains(&&*told.first.cause);
         row.cause_right = causes.contains(&&*told.last.cause);
@@ -214,7 +204,7 @@ impl Case<'_> {
         let name = self.workload(self.scenario.truth.workload);
         let ours = alerts.iter().filter(|alert| alert.labels.get("workload") == Some(&name));
         for alert in ours {
-            let mut trial = self.row();
+            let mut trial = row_of(self.scenario);
             self.words(&alert.summary, &mut trial);
             if trial.faults.is_empty() {
                 row.last = format!("alert {}: {}", alert.alert, alert.summary);
@@ -233,6 +223,16 @@ impl Case<'_> {
             Some(own) => text.replace(&own, "/test"),
             None => text,
         }
+    }
+}
+
+/// What is true of it, before it is known what was told.
+pub fn row_of(scenario: &Scenario) -> Row {
+    let Scenario { name, what, truth, .. } = scenario;
+    let row = Row::of(name, what, &truth.causes);
+    match truth.kind {
+        None if !truth.causes.is_empty() => Row { truth: format!("nothing, or {}", row.truth), ..row },
+        _ => row,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Incidents that are staged: real processes in real cgroups do something of which the truth is known, and what a running agent
 //! tells of it is compared with that truth.
 
+mod attempt;
 mod control;
 mod interrupt;
 mod judge;
@@ -24,4 +25,4 @@ pub struct Programs<'a> {
 }
 
 pub use row::Row;
-pub use run::{Options, run};
+pub use run::{Options, run, seed};

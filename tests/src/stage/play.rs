@@ -1,20 +1,19 @@
 //! Plays a scenario: creates its cgroups and files, does what it says in order, and keeps what the kernel and waitpid say.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use collector::clock;
-use rustix::fs::{Advice, fadvise};
 
 use super::control;
 use super::interrupt::{pause, until};
 use super::scenario::{Act, Actor, Group, Scenario};
 use super::script::Scale;
+use crate::cached;
 use crate::cgroup::Cgroup;
 use crate::mount::Mount;
 use crate::process::Killed;
@@ -88,15 +87,8 @@ pub fn play(program: &str, scenario: &Scenario, scale: &Scale, after: impl FnOnc
 impl Stage<'_> {
     /// A file on the disk, none of it in the page cache.
     fn make(&self, name: &str, percent: f64) -> Result<(), String> {
-        let made = || -> std::io::Result<()> {
-            let mut file = File::create(self.disk.join(name))?;
-            let block = vec![0xa5; 1 << 20];
-            (0..self.scale.bytes(percent).div_ceil(1 << 20)).try_for_each(|_| file.write_all(&block))?;
-            file.sync_all()?;
-            fadvise(&file, 0, None, Advice::DontNeed)?;
-            Ok(())
-        };
-        made().map_err(|error| format!("make {name}: {error}"))
+        let made = cached::make(&self.disk.join(name), self.scale.bytes(percent));
+        made.map_err(|error| format!("make {name}: {error}"))
     }
 
     fn create(&mut self, group: &Group) -> Result<(), String> {

@@ -23,6 +23,12 @@ pub struct Row {
 }
 
 impl Row {
+    /// The truth of what is staged, before anything else is known: causes that are right, or nothing.
+    pub fn of(name: &str, what: &str, causes: &[&str]) -> Row {
+        let truth = if causes.is_empty() { "nothing".to_owned() } else { causes.join(" or ") };
+        Row { name: name.to_owned(), what: what.to_owned(), truth, ..Row::default() }
+    }
+
     pub fn right(&self) -> bool {
         self.failed.is_none() && self.cause_right && self.faults.is_empty()
     }

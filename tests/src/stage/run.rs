@@ -1,18 +1,20 @@
 //! Stages scenarios against one agent, several side by side, and judges each.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::env;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use collector::clock;
+
+use super::attempt::staged;
 use super::interrupt::{self, until};
-use super::judge::Case;
-use super::play::{Played, play};
+use super::judge::{Case, row_of};
+use super::play::play;
 use super::row::{MARK, Row};
-use super::scenario::{Host, OOM, Scenario};
-use super::script::{Numbers, Scale};
+use super::scenario::{OOM, Scenario};
+use super::script::Scale;
 use super::told::Listener;
 use crate::agent::Agent;
-use crate::cgroup::Cgroup;
 use crate::receiver::{Answer, Receiver};
 use crate::require::own_machine;
 
@@ -26,8 +28,8 @@ const LATER: Duration = Duration::from_millis(1500);
 const SILENCE: Duration = Duration::from_secs(5);
 /// Scenarios that are staged at the same time.
 const AT_ONCE: usize = 8;
-/// A scenario whose actors did not do what it says is staged again with other numbers.
-const TRIES: u64 = 3;
+/// Set by `cargo xtask test incidents`: the seed of the numbers.
+const SEED: &str = "HEADROOM_STAGE_SEED";
 
 /// The defaults, and a trigger for waiting for IO, which has none by default.
 const CONFIG: &str = "[pressure]\nio_waiting = \"600ms\"\n";
@@ -39,21 +41,23 @@ pub struct Options {
     pub names: Vec<String>,
 }
 
+impl Options {
+    pub(super) fn asks(&self, name: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|part| name.contains(part.as_str()))
+    }
+}
+
+/// The seed that is asked for, else another one each second.
+pub fn seed() -> u64 {
+    let seed = env::var(SEED).ok().and_then(|seed| seed.parse().ok());
+    seed.unwrap_or_else(|| clock::unix_ns() / 1_000_000_000)
+}
+
 /// Stages what applies to this host; prints each result. `program` is `provoke`.
 pub fn run(program: &str, scenarios: Vec<Scenario>, options: &Options) -> Vec<Row> {
     let _caught = interrupt::catch();
     println!("seed {}", options.seed);
-    let v2 = Cgroup::new("stage-probe").is_v2();
-    let applies = |scenario: &Scenario| match scenario.host {
-        Host::Any => true,
-        Host::V1 => !v2,
-        Host::V2 => v2,
-        Host::Own => v2 && own_machine(),
-    };
-    let asked = |scenario: &Scenario| {
-        options.names.is_empty() || options.names.iter().any(|it| scenario.name.contains(it.as_str()))
-    };
-    let chosen = scenarios.into_iter().filter(|it| applies(it) && asked(it));
+    let chosen = scenarios.into_iter().filter(|it| options.asks(it.name) && it.host.applies());
     let (alone, together): (Vec<Scenario>, Vec<Scenario>) = chosen.partition(|scenario| scenario.alone);
     if own_machine() {
         // A process may ask for more than there is, and where the kernel can, it gives up before it reads all programs' pages
@@ -92,20 +96,11 @@ fn stage(program: &str, scenario: &Scenario, seed: u64, listener: &Listener) -> 
         let calm = || listener.incidents(0).iter().all(|it| it.incident.complete).then_some(());
         let _ = until("calm", TOLD, calm);
     }
-    let mut last = Row::default();
-    for attempt in 0..TRIES {
-        let scale = Scale::draw(&mut Numbers::new(seed.wrapping_add(attempt << 32), scenario.name));
-        // What panics, a cgroup that cannot be created for one, is not staged; the others are.
-        let played = catch_unwind(AssertUnwindSafe(|| once(program, scenario, &scale, listener)));
-        last = played.unwrap_or_else(|_| not_staged(scenario, &scale, "it panicked".to_owned()));
-        if last.failed.is_none() || interrupt::noted() {
-            break;
-        }
-    }
-    last
+    let row = staged(|attempt| once(program, scenario, &Scale::of(seed, attempt, scenario.name), listener));
+    row.unwrap_or_else(|why| Row { failed: Some(why), ..row_of(scenario) })
 }
 
-fn once(program: &str, scenario: &Scenario, scale: &Scale, listener: &Listener) -> Row {
+fn once(program: &str, scenario: &Scenario, scale: &Scale, listener: &Listener) -> Result<Row, String> {
     let truth = &scenario.truth;
     let mut judged = None;
     let played = play(program, scenario, scale, |played| {
@@ -113,7 +108,7 @@ fn once(program: &str, scenario: &Scenario, scale: &Scale, listener: &Listener) 
         let over = Instant::now();
         let complete = || {
             let told = listener.incidents(played.begun);
-            let alerted = || truth.alert && case.alerted(&listener.alerts(played.begun), &mut case.row());
+            let alerted = || truth.alert && case.alerted(&listener.alerts(played.begun), &mut row_of(scenario));
             let silent = || over.elapsed() > FIRST && !told.iter().any(|it| case.is_wanted(&it.incident));
             (case.is_complete(&told) || alerted() || silent()).then_some(())
         };
@@ -124,20 +119,14 @@ fn once(program: &str, scenario: &Scenario, scale: &Scale, listener: &Listener) 
         };
         judged = Some(case.judge(&listener.incidents(played.begun), &listener.alerts(played.begun)));
     });
-    let failed = |why: String| not_staged(scenario, scale, why);
     let kills = |wanted: u64, count: u64| format!("the kernel killed {count} processes instead of {wanted}");
     match (played, judged) {
-        (Err(why), _) => failed(why),
+        (Err(why), _) => Err(why),
         (Ok(played), _) if truth.killed.is_some_and(|wanted| wanted != played.kills) => {
-            failed(kills(truth.killed.unwrap_or_default(), played.kills))
+            Err(kills(truth.killed.unwrap_or_default(), played.kills))
         }
-        (Ok(played), _) if truth.kind == Some(OOM) && played.kills == 0 => failed(kills(1, 0)),
-        (Ok(played), _) if truth.timed && played.grew.is_empty() => failed("it did not say when it grew".to_owned()),
-        (Ok(_), Some(row)) => row,
-        (Ok(_), None) => failed("it was not judged".to_owned()),
+        (Ok(played), _) if truth.kind == Some(OOM) && played.kills == 0 => Err(kills(1, 0)),
+        (Ok(played), _) if truth.timed && played.grew.is_empty() => Err("it did not say when it grew".to_owned()),
+        (Ok(_), row) => row.ok_or_else(|| "it was not judged".to_owned()),
     }
-}
-
-fn not_staged(scenario: &Scenario, scale: &Scale, why: String) -> Row {
-    Row { failed: Some(why), ..Case { scenario, scale, played: &Played::default() }.row() }
 }

@@ -1,6 +1,9 @@
 //! What a scenario is: cgroups, what happens in them in order, and what is true of it. Sizes are percentages of the scenario's
 //! own size, which differs from run to run, as do its times.
 
+use crate::cgroup::is_v2;
+use crate::require::own_machine;
+
 /// Names of kinds of incidents.
 pub const OOM: &str = "oom";
 pub const MEMORY_PRESSURE: &str = "memory_pressure";
@@ -38,6 +41,17 @@ pub enum Host {
     V2,
     /// A machine for tests only, with cgroup v2: the host itself may be harmed.
     Own,
+}
+
+impl Host {
+    pub(super) fn applies(self) -> bool {
+        match self {
+            Host::Any => true,
+            Host::V1 => !is_v2(),
+            Host::V2 => is_v2(),
+            Host::Own => own_machine() && is_v2(),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -44,6 +44,11 @@ pub struct Scale {
 }
 
 impl Scale {
+    /// Of an attempt to stage what has this name.
+    pub fn of(seed: u64, attempt: u64, name: &str) -> Scale {
+        Scale::draw(&mut Numbers::new(seed.wrapping_add(attempt << 32), name))
+    }
+
     pub fn draw(numbers: &mut Numbers) -> Scale {
         // A machine for tests has little memory.
         let most = if own_machine() { 56.0 } else { 96.0 };

@@ -201,16 +201,21 @@ fn direct_reclaim_stalls_the_task_that_reads() {
     let more = Sparse::new(total);
     let mut reader = provoke!(&cgroup, &["thrash", &more.argument(), "threads=4"]);
     let begun = Instant::now();
-    // On a busy machine the reader may not run while memory is scarce: then retry.
+    let direct = [("kind", "direct")];
+    let own = [("workload", cgroup.path.as_str()), direct[0]];
+    // On a busy machine the reader may not run while memory is scarce, or others make room first: then retry.
     for _ in 0..ATTEMPTS {
         // A little more than is free: every task has to reclaim, for a moment.
         let reserve = (meminfo("MemFree") + 1024 * MIB) / 1024;
         let _reserve = Sysctl::set("min_free_kbytes", reserve, Duration::from_secs(5));
         let scarce = Instant::now();
-        while vmstat("allocstall") < stalled + 50 && scarce.elapsed() < Duration::from_secs(2) {
-            sleep(Duration::from_millis(5));
+        let reader_stalled = || agent.scrape().sum(STALLS, &own) >= 1.0;
+        let mut seen = reader_stalled();
+        while !seen && scarce.elapsed() < Duration::from_secs(2) {
+            sleep(Duration::from_millis(50));
+            seen = reader_stalled();
         }
-        if vmstat("allocstall") > stalled {
+        if seen {
             break;
         }
     }
@@ -221,8 +226,6 @@ fn direct_reclaim_stalls_the_task_that_reads() {
     assert!(vmstat("allocstall") > stalled, "direct reclaim was not provoked");
     let kernel = vmstat("allocstall") - before;
 
-    let direct = [("kind", "direct")];
-    let own = [("workload", cgroup.path.as_str()), direct[0]];
     let (host, own_stalls) = (exposition.sum(HOST_COUNT, &direct), exposition.sum(STALLS, &own));
     let seconds = exposition.sum(STALL_SECONDS, &own);
     let lost = exposition.lost("stopwatch");

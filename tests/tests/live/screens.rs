@@ -1,7 +1,6 @@
 //! Every number that the API, `headroom top` and the page show is that of the metrics at the same tick.
 
-use std::fs::{self, File};
-use std::path::Path;
+use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use collector_tests::agent::{Agent, PATIENCE};
 use collector_tests::browser::{Browser, Page};
+use collector_tests::cached::forget;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::nvml::host;
 use collector_tests::process::Killed;
@@ -18,7 +18,6 @@ use collector_tests::shown::{Shown, UNKNOWN};
 use collector_tests::terminal::Terminal;
 use collector_tests::tick::{Number, Tick, Ticks};
 use collector_tests::{needs, provoke};
-use rustix::fs::{Advice, fadvise};
 use serde_json::json;
 
 /// Below the second after which an agent makes another snapshot: so there is one a tick, for all who ask.
@@ -298,13 +297,6 @@ fn every_number_on_every_screen_is_that_of_the_metrics_at_the_same_tick() {
     let last = ticks.0.last().unwrap();
     FIGURES.iter().filter(|figure| !figure.api.is_empty()).for_each(|figure| figure.compare(last, &cgroup.path));
     agent.stop();
-}
-
-/// Drops the page cache of a file, which is charged to who wrote it.
-fn forget(path: &Path) {
-    let file = File::open(path).unwrap();
-    file.sync_all().unwrap();
-    fadvise(&file, 0, None, Advice::DontNeed).unwrap();
 }
 
 /// Sets it when dropped.

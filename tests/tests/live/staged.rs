@@ -4,17 +4,14 @@ use std::env;
 
 use collector_tests::needs;
 use collector_tests::require::is_root;
-use collector_tests::stage::{Options, Programs, Row, run, served, slow, starved, table};
+use collector_tests::stage::{Options, Programs, Row, run, seed, served, slow, starved, table};
 
-/// Set by `cargo xtask test incidents`: the seed of the numbers, and parts of names.
-const SEED: &str = "HEADROOM_STAGE_SEED";
+/// Set by `cargo xtask test incidents`: parts of names.
 const NAMES: &str = "HEADROOM_STAGE_NAMES";
 
 fn options() -> Options {
-    let seed = env::var(SEED).ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| collector::clock::unix_ns() / 1_000_000_000);
     let names = env::var(NAMES).unwrap_or_default().split(',').filter(|it| !it.is_empty()).map(str::to_owned).collect();
-    Options { seed, names }
+    Options { seed: seed(), names }
 }
 
 #[test]

@@ -5,12 +5,8 @@ use std::{env, fs};
 
 use collector_tests::needs;
 use collector_tests::require::is_root;
+use collector_tests::stage::seed;
 use collector_tests::stage::what_if::{Row, all, document, quick, run};
-
-fn seed() -> u64 {
-    let seed = env::var("HEADROOM_STAGE_SEED").ok().and_then(|seed| seed.parse().ok());
-    seed.unwrap_or_else(|| collector::clock::unix_ns() / 1_000_000_000)
-}
 
 fn wrong(rows: &[Row]) -> Vec<String> {
     rows.iter().filter(|row| !row.direction || row.failed.is_some()).map(|row| format!("{row:#?}")).collect()

@@ -19,8 +19,7 @@ pub struct Served {
     pub kind: Kind,
     /// It uses the names of an older version.
     pub old: bool,
-    pub usual: Doing,
-    /// From then on.
+    /// What it does once it is known what is usual.
     pub then: Doing,
     /// What becomes of its GPU then.
     pub gpu: fn(&mut Value),

@@ -1,6 +1,5 @@
 //! Plays servers and their GPU, one after the other against one agent.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -9,11 +8,13 @@ use std::time::{Duration, Instant};
 use collector::clock;
 use serde_json::json;
 
+use super::super::attempt::staged;
 use super::super::interrupt;
 use super::super::row::{MARK, Row};
 use super::super::run::Options;
-use super::super::slow::{CONFIG, Watch};
+use super::super::slow::{CONFIG, Took, Watch, slower};
 use super::super::told::Listener;
+use super::table::USUAL;
 use super::{Doing, Served};
 use crate::agent::Agent;
 use crate::cgroup::Cgroup;
@@ -36,8 +37,7 @@ const AROUND: [(f64, u64); 5] = [(0.6, 4), (0.8, 5), (1.0, 6), (1.2, 4), (1.5, 1
 
 /// Stages them, and prints each result.
 pub fn run(programs: Programs<'_>, scenarios: Vec<Served>, options: &Options) -> Vec<Row> {
-    let asked = |name: &str| options.names.is_empty() || options.names.iter().any(|it| name.contains(it.as_str()));
-    let chosen: Vec<Served> = scenarios.into_iter().filter(|it| asked(it.truth.name)).collect();
+    let chosen: Vec<Served> = scenarios.into_iter().filter(|it| options.asks(it.truth.name)).collect();
     // A machine for tests has neither cargo nor the stand-in for NVML.
     if chosen.is_empty() || own_machine() {
         return Vec::new();
@@ -60,8 +60,8 @@ pub fn run(programs: Programs<'_>, scenarios: Vec<Served>, options: &Options) ->
         if interrupt::noted() {
             break;
         }
-        let played = catch_unwind(AssertUnwindSafe(|| play(programs, scenario, &agent, &listener, &mut card)));
-        let row = played.unwrap_or_else(|_| scenario.truth.failed("it panicked".to_owned()));
+        let played = staged(|_| play(programs, scenario, &agent, &listener, &mut card));
+        let row = played.unwrap_or_else(|why| scenario.truth.failed(why));
         println!("{MARK}{}", row.json());
         rows.push(row);
     }
@@ -79,7 +79,13 @@ fn gpu() -> serde_json::Value {
     gpu
 }
 
-fn play(programs: Programs<'_>, scenario: &Served, agent: &Agent, listener: &Listener, card: &mut Nvml) -> Row {
+fn play(
+    programs: Programs<'_>,
+    scenario: &Served,
+    agent: &Agent,
+    listener: &Listener,
+    card: &mut Nvml,
+) -> Result<Row, String> {
     let folder = scratch();
     let above = Cgroup::everywhere(&format!("stage-{}", scenario.truth.name));
     ["memory", "io", "cpu"].iter().for_each(|controller| drop(above.delegate(controller)));
@@ -100,28 +106,24 @@ fn play(programs: Programs<'_>, scenario: &Served, agent: &Agent, listener: &Lis
     card.change("/gpus/0", well.clone());
     let port = process.port.to_string();
     let started = clock::unix_ns();
-    let player = Player::start(process, scenario.usual);
+    let player = Player::start(process, USUAL);
+    let first = player.took();
     let watch = Watch { agent, listener, port: &port, path: &cgroup.path, root: &above.path };
-    let row = match watch.usual(started) {
-        Err(why) => scenario.truth.failed(why),
-        Ok(()) => {
-            let begun = clock::unix_ns();
-            if let Some(code) = scenario.xid {
-                let mut xids = card.scenario["xids"].as_array().cloned().unwrap_or_default();
-                xids.push(json!({"gpu": 0, "code": code}));
-                card.scenario["xids"] = json!(xids);
-            }
-            card.change("/gpus/0", ill);
-            player.does(scenario.then);
-            let whole =
-                |doing: Doing| doing.queue + doing.first + doing.between * doing.output.saturating_sub(1) as f64;
-            let slower = || whole(scenario.then) / whole(scenario.usual);
-            watch.judge(&scenario.truth, begun, slower, || {
-                card.change("/gpus/0", well.clone());
-                player.does(scenario.usual);
-            })
+    let row = watch.usual(started).and_then(|()| {
+        let (before, begun) = (player.took(), clock::unix_ns());
+        if let Some(code) = scenario.xid {
+            let mut xids = card.scenario["xids"].as_array().cloned().unwrap_or_default();
+            xids.push(json!({"gpu": 0, "code": code}));
+            card.scenario["xids"] = json!(xids);
         }
-    };
+        card.change("/gpus/0", ill);
+        player.does(scenario.then);
+        let slower = || slower([first, before, player.took()]);
+        watch.judge(&scenario.truth, begun, slower, || {
+            card.change("/gpus/0", well.clone());
+            player.does(USUAL);
+        })
+    });
     drop((player, other));
     card.change("/gpus/0/processes", json!([]));
     row
@@ -129,26 +131,33 @@ fn play(programs: Programs<'_>, scenario: &Served, agent: &Agent, listener: &Lis
 
 /// A server that does something all the time. When dropped, it ends.
 struct Player {
+    process: Arc<Mutex<Process>>,
     doing: Arc<Mutex<Doing>>,
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Player {
-    fn start(mut process: Process, doing: Doing) -> Player {
-        let (doing, over) = (Arc::new(Mutex::new(doing)), Arc::new(AtomicBool::new(false)));
-        let (now, stop) = (doing.clone(), over.clone());
+    fn start(process: Process, doing: Doing) -> Player {
+        let (process, doing) = (Arc::new(Mutex::new(process)), Arc::new(Mutex::new(doing)));
+        let over = Arc::new(AtomicBool::new(false));
+        let (told, now, stop) = (process.clone(), doing.clone(), over.clone());
         let thread = std::thread::spawn(move || {
             let (mut sums, mut next) = ([0; SUMS.len()], Instant::now());
             while !stop.load(Ordering::Relaxed) {
                 let lines = lock(&now).step(&mut sums);
-                process.change(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+                lock(&told).change(&lines.iter().map(String::as_str).collect::<Vec<_>>());
                 // As much in a second, also on a host that is busy.
                 next += STEP;
                 std::thread::sleep(next.saturating_duration_since(Instant::now()));
             }
         });
-        Player { doing, over, thread: Some(thread) }
+        Player { process, doing, over, thread: Some(thread) }
+    }
+
+    /// As the server itself counts.
+    fn took(&self) -> Took {
+        lock(&self.process).took()
     }
 
     fn does(&self, doing: Doing) {
@@ -172,6 +181,11 @@ const SUMS: [&str; 7] =
     ["requests", "prompt_tokens", "generated_tokens", "steps", "preemptions", "offload_stored", "offload_loaded"];
 
 impl Doing {
+    /// Seconds of a request from its arrival to its end.
+    fn whole(&self) -> f64 {
+        self.queue + self.first + self.between * self.output.saturating_sub(1) as f64
+    }
+
     /// What the stand-in is told of one step.
     fn step(&self, sums: &mut [u64; SUMS.len()]) -> Vec<String> {
         let Doing { requests, prompt, output, .. } = *self;
@@ -183,12 +197,11 @@ impl Doing {
             lines.push(format!("{name} {number}"));
         }
         lines.push(format!("kv {}", self.kv));
-        let whole = self.queue + self.first + self.between * output.saturating_sub(1) as f64;
         let each = output.saturating_sub(1);
         for (stage, seconds, times) in [
             ("first_token", self.queue + self.first, 1),
             ("between_tokens", self.between, each),
-            ("end_to_end", whole, 1),
+            ("end_to_end", self.whole(), 1),
             ("queue", self.queue, 1),
         ] {
             for (part, of_twenty) in AROUND {
@@ -205,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_step_of_a_server_is_as_many_durations_as_requests_and_tokens() {
-        let doing = super::super::table::USUAL;
+        let doing = USUAL;
         let mut sums = [0; SUMS.len()];
         doing.step(&mut sums);
         let lines = doing.step(&mut sums);

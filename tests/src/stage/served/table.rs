@@ -9,7 +9,7 @@ use super::{Doing, Served};
 /// Quick ones, for every run of the tests.
 pub const QUICK: [&str; 1] = ["served_link_degraded"];
 
-/// Two hundred requests a second.
+/// What each does at first: two hundred requests a second.
 pub(super) const USUAL: Doing = Doing {
     requests: 20,
     prompt: 400,
@@ -34,7 +34,7 @@ fn served(
     then: Doing,
 ) -> Served {
     let truth = Truth { name, what, causes, says };
-    Served { truth, kind: Kind::Vllm, old: false, usual: USUAL, then, gpu: |_| {}, shared: false, xid: None }
+    Served { truth, kind: Kind::Vllm, old: false, then, gpu: |_| {}, shared: false, xid: None }
 }
 
 /// All of them.

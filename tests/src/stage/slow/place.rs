@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 use std::process::Child;
-use std::time::Duration;
 
 use collector::source::cgroup::Controller;
 
 use super::Slow;
 use super::server::Serving;
+use super::tell::Took;
 use crate::cgroup::Cgroup;
 use crate::provocation;
 use crate::scratch::{Scratch, scratch};
@@ -17,10 +17,6 @@ use crate::swap::Swap;
 
 /// Bytes of swap, where there is any.
 const SWAP: u64 = 1 << 30;
-
-/// By how much a limit is lowered at once, and how often at most.
-const STEP: u64 = 4 << 20;
-const STEPS: u32 = 1000;
 
 /// Where a scenario plays.
 pub struct Stage {
@@ -52,22 +48,14 @@ impl Place {
         }
     }
 
-    fn write(&self, controller: Controller, [v2, v1]: [(&str, String); 2]) {
-        let (name, value) = if self.0.is_v2() { v2 } else { v1 };
-        let file = self.0.file(controller, name);
-        fs::write(&file, &value).unwrap_or_else(|why| panic!("{value} to {}: {why}", file.display()));
-    }
-
     /// In hundredths of a CPU.
     pub fn quota(&self, percent: u64) {
-        let quota = percent * 1000;
-        self.write(Controller::Cpu, [("cpu.max", format!("{quota} 100000")), ("cpu.cfs_quota_us", quota.to_string())]);
+        self.0.try_quota(percent as f64).unwrap();
     }
 
     /// As many times as usual.
     pub fn weight(&self, times: u64) {
-        let [v2, v1] = [(100 * times).to_string(), (1024 * times).to_string()];
-        self.write(Controller::Cpu, [("cpu.weight", v2), ("cpu.shares", v1)]);
+        self.0.try_weight(1024 * times).unwrap();
     }
 
     /// Its share of a disk that is scheduled by bfq, from 1 to 1000.
@@ -83,21 +71,7 @@ impl Place {
 
     /// A limit beyond which it swaps.
     pub fn limit_before_swap(&self, bytes: u64) {
-        let memory = self.0.memory();
-        if self.0.is_v2() {
-            return fs::write(memory.join("memory.max"), bytes.to_string()).unwrap();
-        }
-        // Cgroup v1 refuses a limit if it cannot make room at once: step by step it can.
-        let used = || fs::read_to_string(memory.join("memory.usage_in_bytes")).unwrap().trim().parse::<u64>().unwrap();
-        for _ in 0..STEPS {
-            let next = bytes.max(used().saturating_sub(STEP));
-            let set = fs::write(memory.join("memory.limit_in_bytes"), next.to_string());
-            if set.is_ok() && next == bytes {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("a limit of {bytes}: {} bytes are in use", used());
+        self.0.try_limit_before_swap(bytes).unwrap();
     }
 
     pub fn high(&self, bytes: u64) {
@@ -167,8 +141,7 @@ impl Stage {
         path.to_str().unwrap().to_owned()
     }
 
-    /// How many requests ended so far, and how many seconds all of them took.
-    pub(super) fn took(&mut self) -> (u64, f64) {
+    pub(super) fn took(&mut self) -> Took {
         self.serving.as_mut().map_or((0, 0.0), Serving::took)
     }
 

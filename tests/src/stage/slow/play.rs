@@ -1,40 +1,28 @@
 //! Plays scenarios of slowness, one after the other against one agent: the server and its clients, what is usual, and what happens.
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 
 use collector::clock;
 
+use super::super::attempt::staged;
 use super::super::interrupt;
 use super::super::row::{MARK, Row};
 use super::super::run::Options;
-use super::super::scenario::Host;
 use super::super::told::Listener;
 use super::Slow;
 use super::place::Stage;
 use super::server::is_installed;
-use super::tell::{CONFIG, Truth, Watch};
+use super::tell::{CONFIG, Truth, Watch, slower};
 use crate::agent::Agent;
-use crate::cgroup::Cgroup;
 use crate::receiver::{Answer, Receiver};
-use crate::require::own_machine;
 use crate::stage::Programs;
+use crate::swap::Swap;
 
 /// Stages what applies to this host, one after the other; prints each result.
 pub fn run(programs: Programs<'_>, scenarios: Vec<Slow>, options: &Options) -> Vec<Row> {
     let _caught = interrupt::catch();
-    let v2 = Cgroup::new("stage-probe").is_v2();
-    let applies = |scenario: &Slow| match scenario.host {
-        _ if scenario.swap && !Path::new("/sys/block/zram0").exists() => false,
-        Host::Any => true,
-        Host::V1 => !v2,
-        Host::V2 => v2,
-        Host::Own => v2 && own_machine(),
-    };
-    let names = &options.names;
-    let asked = |scenario: &Slow| names.is_empty() || names.iter().any(|it| scenario.name.contains(it.as_str()));
-    let chosen: Vec<Slow> = scenarios.into_iter().filter(|it| applies(it) && asked(it)).collect();
+    let applies = |scenario: &Slow| scenario.host.applies() && (!scenario.swap || Swap::is_possible());
+    let chosen: Vec<Slow> = scenarios.into_iter().filter(|it| options.asks(it.name) && applies(it)).collect();
     if chosen.is_empty() {
         return Vec::new();
     }
@@ -49,8 +37,8 @@ pub fn run(programs: Programs<'_>, scenarios: Vec<Slow>, options: &Options) -> V
         if interrupt::noted() {
             break;
         }
-        let played = catch_unwind(AssertUnwindSafe(|| play(programs, &scenario, &agent, &listener)));
-        let row = played.unwrap_or_else(|_| truth(&scenario).failed("it panicked".to_owned()));
+        let played = staged(|_| play(programs, &scenario, &agent, &listener));
+        let row = played.unwrap_or_else(|why| truth(&scenario).failed(why));
         println!("{MARK}{}", row.json());
         rows.push(row);
     }
@@ -64,7 +52,7 @@ fn truth(scenario: &Slow) -> Truth {
     Truth { name, what, causes, says }
 }
 
-fn play(programs: Programs<'_>, scenario: &Slow, agent: &Agent, listener: &Listener) -> Row {
+fn play(programs: Programs<'_>, scenario: &Slow, agent: &Agent, listener: &Listener) -> Result<Row, String> {
     let truth = truth(scenario);
     let mut stage = Stage::new(programs, scenario);
     let (path, root) = (stage.server.0.path.clone(), stage.above.0.path.clone());
@@ -73,17 +61,10 @@ fn play(programs: Programs<'_>, scenario: &Slow, agent: &Agent, listener: &Liste
     let port = stage.serve(programs.serve, scenario);
     let watch = Watch { agent, listener, port: &port, path: &path, root: &root };
     let first = stage.took();
-    if let Err(why) = watch.usual(started) {
-        return truth.failed(why);
-    }
+    watch.usual(started)?;
     let (before, begun) = (stage.took(), clock::unix_ns());
     (scenario.fault)(&mut stage);
     let stage = RefCell::new(stage);
-    let slower = || mean(before, stage.borrow_mut().took()) / mean(first, before);
+    let slower = || slower([first, before, stage.borrow_mut().took()]);
     watch.judge(&truth, begun, slower, || stage.borrow_mut().calm(scenario.clients))
-}
-
-/// Seconds of a request between two moments.
-fn mean(from: (u64, f64), until: (u64, f64)) -> f64 {
-    (until.1 - from.1) / until.0.saturating_sub(from.0).max(1) as f64
 }

@@ -11,6 +11,8 @@ use std::time::Instant;
 use collector_core::statistic::model::Kind;
 
 use super::Slow;
+use super::tell::Took;
+use crate::cached;
 use crate::cgroup::Cgroup;
 use crate::gguf;
 use crate::llama::{Llama, complete, python};
@@ -21,12 +23,12 @@ const TOKENS: u32 = 6;
 
 /// When dropped, who asks it is gone first.
 pub(super) enum Serving {
-    Llama { address: String, asking: Vec<Asking>, took: Took, llama: Llama },
+    Llama { asking: Vec<Asking>, took: Asked, llama: Llama },
     Works { process: Box<Process>, clients: usize },
 }
 
-/// How many requests ended, and how many seconds all of them took.
-type Took = Arc<Mutex<(u64, f64)>>;
+/// What requests took, of all clients.
+type Asked = Arc<Mutex<Took>>;
 
 /// A client of llama.cpp, until it is told to stop.
 pub(super) struct Asking {
@@ -52,7 +54,7 @@ impl Serving {
             let load = if scenario.own { "none" } else { "mmap" };
             let flags = ["-c", "512", "-t", "1", "--cache-ram", "0", "--metrics", "-np", &places, "--load-mode", load];
             let llama = Llama::start(cgroup, &model, &flags);
-            return Serving::Llama { address: llama.address.clone(), asking: Vec::new(), took: Took::default(), llama };
+            return Serving::Llama { asking: Vec::new(), took: Asked::default(), llama };
         }
         // Only llama.cpp's says how many places it has.
         let kind = if scenario.causes.contains(&"too_many_clients") { Kind::LlamaCpp } else { Kind::Vllm };
@@ -74,8 +76,8 @@ impl Serving {
     /// So many more clients.
     pub(super) fn join(&mut self, count: usize) {
         match self {
-            Serving::Llama { address, asking, took, .. } => {
-                asking.extend((0..count).map(|_| ask(address.clone(), took.clone())));
+            Serving::Llama { asking, took, llama } => {
+                asking.extend((0..count).map(|_| ask(llama.address.clone(), took.clone())));
             }
             Serving::Works { process, clients } => {
                 *clients += count;
@@ -84,8 +86,7 @@ impl Serving {
         }
     }
 
-    /// How many requests ended so far, and how many seconds all of them took: the witness for whether it is slower.
-    pub(super) fn took(&mut self) -> (u64, f64) {
+    pub(super) fn took(&mut self) -> Took {
         match self {
             Serving::Llama { took, .. } => *took.lock().unwrap_or_else(PoisonError::into_inner),
             Serving::Works { process, .. } => process.took(),
@@ -118,7 +119,7 @@ impl Asking {
     }
 }
 
-fn ask(address: String, took: Took) -> Asking {
+fn ask(address: String, took: Asked) -> Asking {
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = stop.clone();
     // The server may be killed.
@@ -137,7 +138,5 @@ fn ask(address: String, took: Took) -> Asking {
 fn fill(model: &Path) {
     let bytes = fs::read(model).unwrap();
     fs::write(model, &bytes).unwrap();
-    let file = fs::File::open(model).unwrap();
-    file.sync_all().unwrap();
-    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    cached::forget(model);
 }

@@ -37,13 +37,21 @@ pub struct Truth {
 
 impl Truth {
     pub fn row(&self) -> Row {
-        let truth = if self.causes.is_empty() { "nothing".to_owned() } else { self.causes.join(" or ") };
-        Row { name: self.name.to_owned(), what: self.what.to_owned(), truth, ..Row::default() }
+        Row::of(self.name, self.what, self.causes)
     }
 
     pub fn failed(&self, why: String) -> Row {
         Row { failed: Some(why), ..self.row() }
     }
+}
+
+/// How many requests of a server ended so far, and how many seconds all of them took: the witness for whether it is slower.
+pub type Took = (u64, f64);
+
+/// How many times as long requests take from the second moment to the third as from the first to the second.
+pub fn slower(moments: [Took; 3]) -> f64 {
+    let mean = |from: Took, until: Took| (until.1 - from.1) / until.0.saturating_sub(from.0).max(1) as f64;
+    mean(moments[1], moments[2]) / mean(moments[0], moments[1])
 }
 
 /// The agent, and the server on this port, whose cgroup is `path`. Sentences are shown without `root`, which is long.
@@ -90,7 +98,16 @@ impl Watch<'_> {
 
     /// Compares what is told, of what began then, with the truth. `slower` is how many times as long requests take since then, by a witness
     /// of the test's own; `calm` ends what made it slow.
-    pub fn judge(&self, truth: &Truth, begun: u64, slower: impl FnOnce() -> f64, calm: impl FnOnce()) -> Row {
+    ///
+    /// # Errors
+    /// If it did not become slower: then that shows nothing about the agent.
+    pub fn judge(
+        &self,
+        truth: &Truth,
+        begun: u64,
+        slower: impl FnOnce() -> f64,
+        calm: impl FnOnce(),
+    ) -> Result<Row, String> {
         let mut row = truth.row();
         if truth.causes.is_empty() {
             let _ = interrupt::pause(SILENCE);
@@ -99,21 +116,21 @@ impl Watch<'_> {
                 told.first().map_or(("nothing".to_owned(), "nothing".to_owned()), |it| self.texts(it));
             (row.first_right, row.cause_right) = (told.is_empty(), told.is_empty());
             told.iter().for_each(|told| show(truth, told));
-            return row;
+            return Ok(row);
         }
         if until("the report", TOLD, || (!self.ours(begun).is_empty()).then_some(())).is_err() {
             let slower = slower();
             if slower < SLOWER {
-                return truth.failed(format!("it did not become slower: requests take {slower:.2} times as long"));
+                return Err(format!("it did not become slower: requests take {slower:.2} times as long"));
             }
-            row.last = format!("nothing was told, although requests take {slower:.2} times as long");
-            return row;
+            row.last = format!("nothing was reported, although requests take {slower:.2} times as long");
+            return Ok(row);
         }
         let _ = interrupt::pause(LONGER);
         calm();
         let done = || self.ours(begun).first().filter(|told| told.incident.complete).cloned();
         let told = until("the end", END, done).ok().or_else(|| self.ours(begun).first().cloned());
-        let Some(told) = told else { return truth.failed("the incident is gone".to_owned()) };
+        let told = told.ok_or("the incident is gone")?;
         (row.first, row.last) = self.texts(&told);
         row.first_right = truth.causes.contains(&&*told.first.cause);
         row.cause_right = truth.causes.contains(&&*told.last.cause);
@@ -122,7 +139,7 @@ impl Watch<'_> {
         if !row.right() {
             show(truth, &told);
         }
-        row
+        Ok(row)
     }
 
     /// What was said first and last.

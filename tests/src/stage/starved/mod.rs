@@ -4,13 +4,13 @@ mod job;
 mod scenario;
 mod table;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use collector::clock;
 use collector_core::incident::Kind;
 
+use super::attempt::staged;
 use super::interrupt::{self, pause, until};
 use super::row::{MARK, Row};
 use super::run::Options;
@@ -40,15 +40,13 @@ const BUSY: f64 = 0.6;
 const FELL: f64 = 0.65;
 /// Quarters of a second over which that is measured.
 const QUARTERS: usize = 8;
-const TRIES: usize = 3;
 
 /// These settings shorten what else takes ten minutes to learn.
 const CONFIG: &str = "tick = \"500ms\"\n[starved]\nwindow = \"3s\"\nbaseline = \"9s\"\n[transfer]\nenabled = true\n\
                       scan = \"100ms\"\n[workload]\nclose_interval = \"500ms\"\n";
 /// Stages them one after the other against one agent, and prints each result.
 pub fn run(program: &str, scenarios: Vec<Scenario>, options: &Options) -> Vec<Row> {
-    let asked = |name: &str| options.names.is_empty() || options.names.iter().any(|it| name.contains(it.as_str()));
-    let chosen: Vec<Scenario> = scenarios.into_iter().filter(|it| asked(it.name) && it.applies()).collect();
+    let chosen: Vec<Scenario> = scenarios.into_iter().filter(|it| options.asks(it.name) && it.applies()).collect();
     // A machine for tests has neither cargo nor the stand-in.
     if chosen.is_empty() || own_machine() {
         return Vec::new();
@@ -68,29 +66,14 @@ pub fn run(program: &str, scenarios: Vec<Scenario>, options: &Options) -> Vec<Ro
     change(&card, |gpu| gpu["utilization"] = serde_json::json!([0, 0]));
     let mut rows = Vec::new();
     for scenario in &chosen {
-        let row = stage(program, scenario, &agent, &listener, &card);
+        let row = staged(|_| once(program, scenario, &agent, &listener, &card));
+        let row = row.unwrap_or_else(|why| Row { failed: Some(why), ..scenario.row() });
         println!("{MARK}{}", row.json());
         rows.push(row);
         assert!(!interrupt::noted(), "interrupted");
     }
     agent.stop();
     rows
-}
-
-/// Stages one. If its job did not do what the scenario says, again.
-fn stage(program: &str, scenario: &Scenario, agent: &Agent, listener: &Listener, card: &Card) -> Row {
-    let mut failed = None;
-    for _ in 0..TRIES {
-        let staged = catch_unwind(AssertUnwindSafe(|| once(program, scenario, agent, listener, card)));
-        match staged.unwrap_or_else(|_| Err("it panicked".to_owned())) {
-            Ok(row) => return row,
-            Err(why) => failed = Some(why),
-        }
-        if interrupt::noted() {
-            break;
-        }
-    }
-    Row { failed, ..scenario.row() }
 }
 
 fn once(program: &str, scenario: &Scenario, agent: &Agent, listener: &Listener, card: &Card) -> Result<Row, String> {
@@ -154,7 +137,7 @@ fn judge(scenario: &Scenario, told: &[Told], root: &str) -> Row {
     let text = |said: &Said| format!("{}: {}", said.cause, said.sentence).replace(root, "/…");
     let is_right = |said: &Said| scenario.causes.contains(&&*said.cause);
     let Some(one) = told.iter().find(|it| !is_right(&it.last)).or(told.first()) else {
-        (row.first, row.last) = ("nothing was told".to_owned(), "nothing was told".to_owned());
+        (row.first, row.last) = ("nothing was reported".to_owned(), "nothing was reported".to_owned());
         (row.first_right, row.cause_right) = (scenario.causes.is_empty(), scenario.causes.is_empty());
         return row;
     };

@@ -1,16 +1,16 @@
 //! What a scenario of a starving job is: cgroups, what a batch takes, and the trouble.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use collector::source::cgroup::Controller;
-use rustix::fs::{Advice, fadvise};
-use std::os::unix::fs::MetadataExt as _;
 
 use super::super::row::Row;
 use super::job::{Card, Job};
+use crate::cached;
 use crate::cgroup::Cgroup;
 use crate::process::Killed;
 use crate::swap::Swap;
@@ -65,7 +65,7 @@ impl Scenario {
 
     /// Whether this machine has what it needs.
     pub fn applies(&self) -> bool {
-        !self.swap || Path::new("/sys/block/zram0").exists()
+        !self.swap || Swap::is_possible()
     }
 
     pub fn numbers(&self) -> Vec<(&'static str, u64)> {
@@ -74,8 +74,7 @@ impl Scenario {
     }
 
     pub fn row(&self) -> Row {
-        let truth = if self.causes.is_empty() { "nothing".to_owned() } else { self.causes.join(" or ") };
-        Row { name: self.name.to_owned(), what: self.what.to_owned(), truth, ..Row::default() }
+        Row::of(self.name, self.what, self.causes)
     }
 }
 
@@ -120,15 +119,8 @@ impl Stage {
     }
 
     pub fn make(&self, name: &str, mebibytes: u64) -> Result<(), String> {
-        let made = || -> io::Result<()> {
-            let mut file = File::create(self.folder.join(name))?;
-            let block = vec![0xa5; 1 << 20];
-            (0..mebibytes).try_for_each(|_| file.write_all(&block))?;
-            file.sync_all()?;
-            fadvise(&file, 0, None, Advice::DontNeed)?;
-            Ok(())
-        };
-        made().map_err(|error| format!("make {name}: {error}"))
+        let made = cached::make(&self.folder.join(name), mebibytes << 20);
+        made.map_err(|error| format!("make {name}: {error}"))
     }
 
     pub fn start(&mut self, job: Job, card: Card) {
@@ -165,23 +157,6 @@ impl Stage {
     }
 }
 
-/// How much CPU time a cgroup gets while there is too little, in parts of 1024.
-pub fn weigh(cgroup: &Cgroup, parts: u64) -> io::Result<()> {
-    match cgroup.is_v2() {
-        true => fs::write(cgroup.file(Controller::Cpu, "cpu.weight"), (parts * 100 / 1024).max(1).to_string()),
-        false => fs::write(cgroup.file(Controller::Cpu, "cpu.shares"), parts.to_string()),
-    }
-}
-
-/// A quota of so many percent of a CPU.
-pub fn quota(cgroup: &Cgroup, percent: u64) -> io::Result<()> {
-    let quota = percent * 1000;
-    match cgroup.is_v2() {
-        true => fs::write(cgroup.file(Controller::Cpu, "cpu.max"), format!("{quota} 100000")),
-        false => fs::write(cgroup.file(Controller::Cpu, "cpu.cfs_quota_us"), quota.to_string()),
-    }
-}
-
 /// How many bytes it may read from the disk in a second.
 pub fn read_limit(cgroup: &Cgroup, bytes: u64) -> io::Result<()> {
     let disk = fs::metadata(std::env::temp_dir())?.dev();
@@ -190,25 +165,6 @@ pub fn read_limit(cgroup: &Cgroup, bytes: u64) -> io::Result<()> {
         true => fs::write(cgroup.file(Controller::Io, "io.max"), format!("{disk} rbps={bytes}")),
         false => fs::write(cgroup.file(Controller::Io, "blkio.throttle.read_bps_device"), format!("{disk} {bytes}")),
     }
-}
-
-/// A memory limit in MiB, with or without swap beyond it.
-pub fn limit(cgroup: &Cgroup, mebibytes: u64, swap: bool) -> io::Result<()> {
-    let bytes = mebibytes << 20;
-    if !swap {
-        return cgroup.try_limit(bytes);
-    }
-    let file = if cgroup.is_v2() { "memory.max" } else { "memory.limit_in_bytes" };
-    // On v1 the kernel gives up while pages are still being swapped out.
-    let mut set = fs::write(cgroup.memory().join(file), bytes.to_string());
-    for _ in 0..100 {
-        if set.is_ok() {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        set = fs::write(cgroup.memory().join(file), bytes.to_string());
-    }
-    set
 }
 
 pub fn text(error: io::Error) -> String {

@@ -1,6 +1,6 @@
 //! The scenarios: a truth is what is true, whatever the agent tells today.
 
-use super::scenario::{Scenario, Stage, limit, quota, read_limit, text, weigh};
+use super::scenario::{Scenario, Stage, read_limit, text};
 
 /// Waits for a CPU that others have.
 const RUN_QUEUE: &[&str] = &["cpu_contended"];
@@ -20,8 +20,8 @@ pub const QUICK: [&str; 1] = ["starved_quota"];
 
 /// What a job gets beside neighbours that want all.
 fn humble(stage: &Stage) -> std::io::Result<()> {
-    weigh(&stage.job, 32)?;
-    weigh(&stage.noise, 1024)
+    stage.job.try_weight(32)?;
+    stage.noise.try_weight(1024)
 }
 
 pub fn all() -> Vec<Scenario> {
@@ -57,7 +57,7 @@ fn cpu() -> Vec<Scenario> {
             )
         },
         Scenario::new("starved_quota", "its CPU quota is lowered below what its workers need", THROTTLED, |it| {
-            quota(&it.job, 3).map_err(text)
+            it.job.try_quota(3.0).map_err(text)
         }),
         Scenario::new(
             "starved_shared_quota",
@@ -65,7 +65,7 @@ fn cpu() -> Vec<Scenario> {
             THROTTLED,
             |it| {
                 it.neighbour("spin:2; stay");
-                quota(&it.root, 20).map_err(text)
+                it.root.try_quota(20.0).map_err(text)
             },
         ),
     ]
@@ -129,13 +129,13 @@ fn memory() -> Vec<Scenario> {
                 "starved_limit",
                 "its memory limit is lowered below the size of its data",
                 READ_AGAIN,
-                |it| limit(&it.job, 24, false).map_err(text),
+                |it| it.job.try_limit(24 << 20).map_err(text),
             )
         },
         Scenario {
             batch: &[("read", 512)],
             data: 64,
-            prepare: |it| limit(&it.root, 160, false),
+            prepare: |it| it.root.try_limit(160 << 20),
             ..Scenario::new(
                 "starved_shared_limit",
                 "a neighbour below the same memory limit reads files, for which its data are dropped",
@@ -151,7 +151,7 @@ fn memory() -> Vec<Scenario> {
             batch: &[("touch", 6000)],
             swap: true,
             ..Scenario::new("starved_swap", "its memory limit is lowered, and its workers swap", SWAP, |it| {
-                limit(&it.job, 32, true).map_err(text)
+                it.job.try_limit_before_swap(32 << 20).map_err(text)
             })
         },
     ]

@@ -1,6 +1,7 @@
 //! What was said of one side of a pair against what happened in the other, by the kernel's count and by what the agent recorded of it.
 
 use collector_core::engine::Engine;
+use collector_core::incident::Incident;
 use collector_core::sample::{Reading, Sample};
 use collector_core::signal::cgroup;
 use collector_core::signal::reclaim;
@@ -11,7 +12,7 @@ use super::pair::Pair;
 use crate::record;
 
 /// A pair that was staged.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Row {
     pub name: String,
     pub what: String,
@@ -61,30 +62,31 @@ enum Size {
 
 const STALLED: f64 = 0.2;
 
-pub fn judge(pair: &Pair, was: &Side, would: &Side, report: &Report, samples: &[Sample]) -> Row {
-    let waits = pair.name.starts_with("wait");
-    let (truth, said, direction, size) = match waits {
-        true => waited(pair, was, would, report, samples),
-        false => killed(pair, was, would, report, samples),
-    };
-    let mut row = Row {
-        name: pair.name.to_owned(),
-        what: pair.what.to_owned(),
-        was: truth.0,
-        would: truth.1,
-        said,
-        direction,
-        size: None,
-        failed: None,
+/// What was recorded, and the incidents of it.
+pub struct Recorded {
+    pub samples: Vec<Sample>,
+    incidents: Vec<Incident>,
+}
+
+impl Recorded {
+    pub fn of(samples: Vec<Sample>) -> Recorded {
+        Recorded { incidents: record::incidents(&samples), samples }
+    }
+}
+
+pub fn judge(pair: &Pair, was: &Side, would: &Side, report: &Report, recorded: &Recorded) -> Row {
+    let ((was, would), said, direction, size) = match pair.waits {
+        true => waited(pair, was, would, report, &recorded.samples),
+        false => killed(pair, was, would, report, recorded),
     };
     // Whoever says the wrong thing has no size right.
-    row.size = size.map(|(said, truth)| direction && is_near(said, truth));
-    row
+    let size = size.map(|(said, truth)| direction && is_near(said, truth));
+    Row { was, would, said, direction, size, ..pair.row() }
 }
 
 type Judged = ((String, String), String, bool, Option<(Option<Size>, Size)>);
 
-fn killed(pair: &Pair, was: &Side, would: &Side, report: &Report, samples: &[Sample]) -> Judged {
+fn killed(pair: &Pair, was: &Side, would: &Side, report: &Report, recorded: &Recorded) -> Judged {
     let inside = |name: &Option<String>| name.as_ref().is_some_and(|name| name.starts_with(&was.root));
     let window = would.ended.saturating_sub(would.begun) as f64 / 1e9;
     let after = |time: u64| time.saturating_sub(was.begun) as f64 / 1e9;
@@ -108,8 +110,8 @@ fn killed(pair: &Pair, was: &Side, would: &Side, report: &Report, samples: &[Sam
         (false, Some(first)) => format!("a kill after {first:.1} s"),
     };
     let truth = match would.kills {
-        0 => Size::Peak(peak(would, pair.measured, samples)),
-        _ => Size::Killed(first_kill(would, samples)),
+        0 => Size::Peak(peak(would, pair.measured, &recorded.samples)),
+        _ => Size::Killed(first_kill(would, &recorded.incidents)),
     };
     let size = match truth {
         Size::Killed(_) => said.first().map(|first| Size::Killed(*first)),
@@ -190,9 +192,8 @@ fn stalls(side: &Side, group: &str, samples: &[Sample]) -> f64 {
     waited.sum::<u64>() as f64 / 1e9
 }
 
-fn first_kill(side: &Side, samples: &[Sample]) -> f64 {
+fn first_kill(side: &Side, incidents: &[Incident]) -> f64 {
     let ours = |name: &String| name.starts_with(&side.root);
-    let incidents = record::incidents(samples);
     let ours = incidents.iter().filter(|it| it.kind.name() == "oom" && it.labels.get("workload").is_some_and(ours));
     ours.map(|it| it.time.saturating_sub(side.begun) as f64 / 1e9).next().unwrap_or(f64::NAN)
 }

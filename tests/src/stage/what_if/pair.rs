@@ -2,6 +2,7 @@
 
 use collector_core::what_if::Change;
 
+use super::judge::Row;
 use crate::stage::scenario::Scenario;
 use crate::stage::script::Scale;
 
@@ -15,6 +16,15 @@ pub struct Pair {
     pub change: Supposed,
     /// The cgroup of which the size is compared.
     pub measured: &'static str,
+    /// Whether its waits are compared, not its kills.
+    pub waits: bool,
+}
+
+impl Pair {
+    /// Nothing is known of it yet.
+    pub fn row(&self) -> Row {
+        Row { name: self.name.to_owned(), what: self.what.to_owned(), ..Row::default() }
+    }
 }
 
 /// A change, in percentages of the pair's size; names are of cgroups below its own.

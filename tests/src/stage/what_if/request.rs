@@ -8,6 +8,7 @@ use collector_core::what_if::Change;
 use super::judge::{Row, suppose};
 use crate::agent::{Agent, headroom};
 use crate::cgroup::Cgroup;
+use crate::process::Killed;
 use crate::provocation;
 
 const MIB: u64 = 1 << 20;
@@ -32,22 +33,12 @@ fn admit(agent: &Agent, cgroup: &Cgroup, mib: u64) -> String {
     json["verdict"].as_str().unwrap_or("no answer").to_owned()
 }
 
-/// Lasts as long as the process.
-struct Holds(std::process::Child);
-
-impl Drop for Holds {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn hold(program: &str, cgroup: &Cgroup, mib: u64) -> Holds {
+fn hold(program: &str, cgroup: &Cgroup, mib: u64) -> Killed {
     let mut child = provocation::spawn(program, cgroup, &["act", &format!("anon:{}:0", mib * MIB), "ready", "stay"]);
     let mut lines =
         std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap())).map_while(Result::ok);
     assert!(lines.any(|line| line == "ready"), "it does not hold its memory");
-    Holds(child)
+    Killed(child)
 }
 
 pub fn stage(program: &str, agent: &Agent) -> Vec<Asked> {
@@ -105,8 +96,7 @@ impl Asked {
             would: self.would,
             said,
             direction,
-            size: None,
-            failed: None,
+            ..Row::default()
         }
     }
 }

@@ -5,25 +5,18 @@ use std::sync::{Mutex, PoisonError};
 
 use collector::clock;
 
-use super::judge::{Row, Side, judge, suppose};
+use super::judge::{Recorded, Row, Side, judge, suppose};
 use super::pair::Pair;
 use super::request;
 use crate::agent::Agent;
-use crate::stage::interrupt;
 use crate::stage::play::play;
 use crate::stage::scenario::Scenario;
-use crate::stage::script::{Numbers, Scale};
+use crate::stage::script::Scale;
+use crate::stage::{attempt, interrupt};
 
 /// Ticks that show what grows within seconds.
 const CONFIG: &str = "tick = \"200ms\"\n[workload]\nstat_interval = \"1s\"\n";
 const AT_ONCE: usize = 4;
-
-/// Both sides of one pair.
-struct Staged<'a> {
-    pair: &'a Pair,
-    scale: Scale,
-    sides: Result<[Side; 2], String>,
-}
 
 /// Stages what there is, and prints each result. `program` is `provoke`.
 pub fn run(program: &str, pairs: &[Pair], requests: bool, seed: u64) -> Vec<Row> {
@@ -37,36 +30,30 @@ pub fn run(program: &str, pairs: &[Pair], requests: bool, seed: u64) -> Vec<Row>
             if interrupt::noted() {
                 return;
             }
-            let scale = Scale::draw(&mut Numbers::new(seed, pair.name));
-            let side = |scenario: &Scenario| side(program, scenario, &scale);
-            let sides = side(&pair.was).and_then(|was| Ok([was, side(&pair.would)?]));
-            staged.lock().unwrap_or_else(PoisonError::into_inner).push(Staged { pair, scale, sides });
+            let sides = attempt::staged(|attempt| {
+                let scale = Scale::of(seed, attempt, pair.name);
+                let side = |scenario: &Scenario| side(program, scenario, &scale);
+                let sides = [side(&pair.was)?, side(&pair.would)?];
+                Ok((scale, sides))
+            });
+            staged.lock().unwrap_or_else(PoisonError::into_inner).push((pair, sides));
         }
     };
     std::thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(work))));
     let asked = if requests { request::stage(program, &agent) } else { Vec::new() };
     agent.await_rounds();
-    let samples = agent.stop();
+    let recorded = Recorded::of(agent.stop());
     let mut rows = Vec::new();
-    for Staged { pair, scale, sides } in staged.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    for (pair, sides) in staged.into_inner().unwrap_or_else(PoisonError::into_inner) {
         rows.push(match sides {
-            Ok([was, would]) => {
-                let report = suppose(pair.change.change(&was.root, &scale), &samples);
-                judge(pair, &was, &would, &report, &samples)
+            Ok((scale, [was, would])) => {
+                let report = suppose(pair.change.change(&was.root, &scale), &recorded.samples);
+                judge(pair, &was, &would, &report, &recorded)
             }
-            Err(why) => Row {
-                name: pair.name.to_owned(),
-                what: pair.what.to_owned(),
-                was: String::new(),
-                would: String::new(),
-                said: String::new(),
-                direction: false,
-                size: None,
-                failed: Some(why),
-            },
+            Err(why) => Row { failed: Some(why), ..pair.row() },
         });
     }
-    rows.extend(asked.into_iter().map(|asked| asked.judge(&samples)));
+    rows.extend(asked.into_iter().map(|asked| asked.judge(&recorded.samples)));
     rows.sort_by(|one, two| one.name.cmp(&two.name));
     for row in &rows {
         println!("{}", line(row));

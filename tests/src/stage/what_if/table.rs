@@ -36,7 +36,15 @@ fn limits(
 ) -> Pair {
     let change = would.map_or(Supposed::NoLimit("w"), |limit| Supposed::Limit("w", limit));
     let scenario = |limit, killed| play(alone(name, what, limit), killed);
-    Pair { name, what, was: scenario(was, killed[0]), would: scenario(would, killed[1]), change, measured: "w" }
+    Pair {
+        name,
+        what,
+        was: scenario(was, killed[0]),
+        would: scenario(would, killed[1]),
+        change,
+        measured: "w",
+        waits: false,
+    }
 }
 
 /// Runs a script until it says that it is ready, or is killed.
@@ -173,7 +181,8 @@ fn own() -> Vec<Pair> {
 }
 
 fn shared() -> Vec<Pair> {
-    let pair = |name, what, was, would, change, measured| Pair { name, what, was, would, change, measured };
+    let pair =
+        |name, what, was, would, change, measured| Pair { name, what, was, would, change, measured, waits: false };
     let calm = |scenario: Scenario, text: &'static str| scenario.run("worker", "w", text).ready("worker").pause(2.0);
     let grows = |scenario: Scenario, text: &'static str| {
         scenario.run_scored("grower", "n", 500, text).dies("grower").pause(2.0)
@@ -304,6 +313,7 @@ fn stalls() -> Vec<Pair> {
             would: reads(gone.0, gone.1).pause(8.0),
             change: Supposed::Without("n"),
             measured: "w",
+            waits: true,
         },
         Pair {
             name: capped.0,
@@ -312,6 +322,7 @@ fn stalls() -> Vec<Pair> {
             would: both(limited),
             change: Supposed::Limit("n", 30.0),
             measured: "w",
+            waits: true,
         },
     ]
 }
