@@ -159,7 +159,7 @@ impl Evidence {
         match self.unit {
             Unit::Bytes => amount::bytes(self.value as u64),
             Unit::BytesPerSecond => format!("{}/s", amount::bytes(self.value as u64)),
-            Unit::Seconds => time(self.value),
+            Unit::Seconds => amount::duration(self.value),
             Unit::Ratio => amount::percent(self.value),
             Unit::Cpus => format!("{} CPUs", amount::fixed(self.value, 2)),
             Unit::Watts => amount::watts(self.value, None),
@@ -177,7 +177,7 @@ impl Saves {
         };
         let parts = [
             self.kills.map(kills),
-            self.stall_seconds.map(|seconds| format!("{} of stalls", time(seconds))),
+            self.stall_seconds.map(|seconds| format!("{} of stalls", amount::duration(seconds))),
             self.bytes.map(|bytes| amount::bytes(bytes as u64)),
             self.watts.map(|watts| amount::watts(watts, None)),
         ];
@@ -186,17 +186,21 @@ impl Saves {
     }
 }
 
-/// Of seconds and of days.
-fn time(seconds: f64) -> String {
-    match seconds {
-        ..120.0 => amount::seconds(seconds),
-        _ => amount::span(seconds.round() as u64),
-    }
-}
-
 /// With a digit after the point where it is a mean of few.
 fn count(value: f64) -> String {
     amount::fixed(value, usize::from(value.fract() != 0.0 && value.abs() < 100.0))
+}
+
+#[cfg(test)]
+impl Advice {
+    /// What a rule writes: sentences, and after "assuming:" a phrase.
+    pub(crate) fn assert_sentences(&self) {
+        for text in [&self.title, &self.because] {
+            assert!(!text.starts_with(char::is_lowercase) && text.ends_with('.'), "{self:#?}");
+        }
+        assert!(self.why.ends_with('.') && !self.actions.is_empty(), "{self:#?}");
+        assert!(self.saves.as_ref().is_none_or(|saves| !saves.assuming.ends_with('.')), "{self:#?}");
+    }
 }
 
 #[cfg(test)]

@@ -214,6 +214,14 @@ pub fn seconds(seconds: f64) -> String {
     }
 }
 
+/// A duration that may be of milliseconds and of days: [`seconds`] where it is short, else [`span`].
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        ..120.0 => self::seconds(seconds),
+        _ => span(seconds.round() as u64),
+    }
+}
+
 /// How long something took or has lasted, coarser the longer: `12 s`, `5 min`, `3 h 20 min`, `2 d 4 h`.
 pub fn span(seconds: u64) -> String {
     let (minutes, hours) = (seconds / 60, seconds / 3600);
@@ -237,6 +245,7 @@ mod tests {
     fn spans_are_coarser_the_longer_they_are() {
         let spans = [0, 119, 120, 3599, 7200, 12_000, 86_400, 172_800, 187_200].map(span);
         assert_eq!(spans, ["0 s", "119 s", "2 min", "59 min", "2 h", "3 h 20 min", "24 h", "2 d", "2 d 4 h"]);
+        assert_eq!([0.25, 119.0, 75_600.0].map(duration), ["250 ms", "119 s", "21 h"]);
     }
 
     #[test]

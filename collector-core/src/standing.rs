@@ -48,7 +48,7 @@ pub struct Effect {
     /// Processes that the OOM killer killed; absent if the journal does not reach back so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kills_per_day: Option<f64>,
-    /// Seconds in which some task waited for memory; where the kernel does not tell them, seconds in reclaim and compaction, summed over
+    /// Seconds in which some task waited for memory; where the kernel does not report them, seconds in reclaim and compaction, summed over
     /// tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stall_seconds_per_day: Option<f64>,

@@ -38,10 +38,8 @@ pub fn of(view: &View, name: &str) -> Option<Target> {
 
 /// The cgroups above a path, the outermost first, without the root.
 fn above(view: &View, path: &str) -> Vec<Above> {
-    let ends = path.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
-    ends.map(|end| {
-        let path = &path[..end];
-        let known = view.workloads.iter().find(|workload| *workload.identity.top == *path && workload.is_alive());
+    let above = view.workloads.above(path).skip(1).map(|(path, known)| {
+        let known = known.filter(|workload| workload.is_alive());
         let get = |statistic| known.and_then(|known| known.statistics.get(statistic));
         let identity = known.map_or_else(|| Identity::of(path), |known| known.identity.clone());
         Above {
@@ -50,6 +48,8 @@ fn above(view: &View, path: &str) -> Vec<Above> {
             memory_low: get(Statistic::MemoryLow),
             memory_min: get(Statistic::MemoryMin),
         }
-    })
-    .collect()
+    });
+    let mut above: Vec<Above> = above.collect();
+    above.reverse();
+    above
 }

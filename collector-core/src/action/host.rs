@@ -28,15 +28,6 @@ pub fn swap_file(bytes: u64) -> Action {
     of(Kind::SwapOn, "swap", None, Some((mebibytes << 20).to_string()), commands)
 }
 
-/// Takes all swap away, or one device or file of it.
-pub fn swap_off(device: Option<&str>, before: Option<u64>) -> Action {
-    let name = device.and_then(|device| super::quote::line([super::quote::argument(device)?]));
-    let text = format!("swapoff {}", name.as_deref().unwrap_or("--all"));
-    let note = "What is in it must fit into memory: it takes long, and may end in an OOM kill. Take its line out of /etc/fstab, too.";
-    let command = Command::new(Tool::Shell, text).note(note);
-    of(Kind::SwapOff, "swap", before.map(|bytes| bytes.to_string()), Some("0".to_owned()), vec![command])
-}
-
 /// Adds swap in compressed memory that holds so many bytes before compression.
 pub fn zram(bytes: u64) -> Action {
     let mebibytes = bytes.div_ceil(1 << 20).max(1);
@@ -68,11 +59,6 @@ pub fn zram_smaller(before: u64, bytes: u64) -> Action {
 fn generator(mebibytes: u64) -> Command {
     let lines = format!("[zram0]\nzram-size = {mebibytes}\ncompression-algorithm = lz4\nswap-priority = 100\n");
     Command::new(Tool::Systemd, lines).file("/etc/systemd/zram-generator.conf")
-}
-
-/// Transparent huge pages: `always`, `madvise` or `never`.
-pub fn huge_pages(before: Option<String>, after: &'static str) -> Action {
-    sysfs("/sys/kernel/mm/transparent_hugepage/enabled", before, after)
 }
 
 /// What a process does for a huge page that is not free at once: `always`, `defer`, `defer+madvise`, `madvise` or `never`.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Action, Command, Kind, Object, Tool, quote};
+use super::{Action, Command, Kind, Object, Risk, Tool, quote};
 use crate::statistic::model::Kind as Server;
 
 /// Has a server let a model go, and load it again when it is asked for. `None` for servers that cannot, or that would have to be told to
@@ -35,14 +35,18 @@ pub fn unload_model(object: Object, server: Server, url: &str, model: &str) -> O
         _ => Vec::new(),
     };
     let kind = Kind::UnloadModel;
+    let (risk, undo) = match server {
+        Server::Triton => (Risk::High, "Load it again: asking for it does not.".to_owned()),
+        _ => (kind.risk(true), kind.undo(None)),
+    };
     (!commands.is_empty()).then(|| Action {
         kind,
         object,
         key: Some("model".to_owned()),
         before: Some(model.to_owned()),
         after: None,
-        risk: kind.risk(true),
-        undo: kind.undo(None),
+        risk,
+        undo,
         commands,
     })
 }
@@ -64,6 +68,7 @@ mod tests {
         let hostile = "a' ; reboot \"";
         let words = shlex::split(&unload(Server::LlamaRouter, hostile).unwrap().commands[0].text).unwrap();
         assert_eq!(serde_json::from_str::<serde_json::Value>(&words[7]).unwrap()["model"], hostile);
+        assert_eq!(unload(Server::Triton, "m").unwrap().risk, Risk::High, "nobody loads it by asking");
         assert_eq!(unload(Server::Triton, "../x"), None);
         assert_eq!(unload(Server::Triton, "a/b?c"), None);
         assert_eq!(unload(Server::Vllm, "m"), None);

@@ -129,8 +129,8 @@ pub fn configure(object: Object, owner: Option<&Owner>, program: Program, settin
     let text = quote::line(words.iter().map(String::as_str))?;
     let (tool, name) = program.tool();
     let note = match program {
-        Program::Ollama => format!("In the environment of {name}; then start it again."),
-        _ => format!("In the command line of {name}, in place of a flag that is there; then start it again."),
+        Program::Ollama => format!("In the environment of {name}; then restart it."),
+        _ => format!("In the command line of {name}, in place of a flag that is there; then restart it."),
     };
     let mut commands = Vec::new();
     if program == Program::Ollama {
@@ -174,7 +174,7 @@ fn environment(owner: &Owner, settings: &[Setting]) -> Option<Command> {
                 pairs().map(|(name, value)| format!("      {name}: {}\n", quote::quoted(value))).collect();
             let docker = matches!(owner, Owner::Docker { .. });
             let text = format!("services:\n  SERVICE:\n    environment:\n{lines}");
-            let note = "In place of SERVICE: its name in your file. Then: docker compose up -d, which makes the container again. Without Compose: \
+            let note = "In place of SERVICE: its name in your file. Then: docker compose up -d, which recreates the container. Without Compose: \
                 docker run with --env.";
             docker.then(|| Command::new(Tool::Compose, text).file("compose.override.yaml").note(note))
         }

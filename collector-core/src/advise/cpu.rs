@@ -4,8 +4,8 @@ use super::change::cpu_weight;
 use super::draft::draft;
 use super::{Given, Judged, Rule};
 use crate::action::{Action, Object, Program, Risk, Setting, Target, by_hand};
-use crate::advice::{Advice, Confidence, Evidence, Lacking, Saves, Unit};
-use crate::amount::{fixed, percent, seconds};
+use crate::advice::{Advice, Confidence, Evidence, Saves, Unit};
+use crate::amount::{duration, fixed, percent};
 use crate::identity::Kind;
 use crate::statistic::contention;
 use crate::statistic::host::Statistic as OfHost;
@@ -134,7 +134,7 @@ impl Throttled<'_> {
         let saves = held.map(|held| Saves {
             over_seconds: ran as u64,
             stall_seconds: Some(held),
-            assuming: "All of the time for which it was held back, added up over CPUs, is the quota's: it would have run instead.".to_owned(),
+            assuming: "all of the time for which it was held back, added up over CPUs, is the quota's: it would have run instead".to_owned(),
             ..Saves::default()
         });
         let (confidence, because) = match (self.now, self.periods >= MANY_PERIODS) {
@@ -142,7 +142,7 @@ impl Throttled<'_> {
                 (Confidence::High, "It ran for a day or more under this quota, and is throttled now.".to_owned())
             }
             (Some(_), false) => {
-                (Confidence::Medium, format!("It is throttled now, but ran for only {} under a quota.", seconds(ran)))
+                (Confidence::Medium, format!("It is throttled now, but ran for only {} under a quota.", duration(ran)))
             }
             (None, _) => (Confidence::Low, "Whether it is throttled at this moment is not known.".to_owned()),
         };
@@ -173,12 +173,11 @@ fn throttled<'a>(given: &Given<'a>, rule: &str, judged: &mut Judged) -> Vec<Thro
             continue;
         }
         let object = Object::Workload(workload.name.to_string());
-        let mut lack =
-            |missing: String| judged.lacking.push(Lacking { rule: rule.to_owned(), object: object.clone(), missing });
+        let mut lack = |missing: String| judged.lacks(rule, object.clone(), missing);
         if periods < PERIODS {
             lack(format!(
                 "an hour in which it ran under its CPU quota: there are {}",
-                seconds(periods as f64 * PERIOD_SECONDS)
+                duration(periods as f64 * PERIOD_SECONDS)
             ));
             continue;
         }
@@ -188,7 +187,7 @@ fn throttled<'a>(given: &Given<'a>, rule: &str, judged: &mut Judged) -> Vec<Thro
             continue;
         };
         let Some(host) = host(given) else {
-            lack(format!("six hours of the host's CPU use: there are {}", seconds(given.past.host.seconds() as f64)));
+            lack(format!("six hours of the host's CPU use: there are {}", duration(given.past.host.seconds() as f64)));
             continue;
         };
         let Some(target) = target::of(view, &workload.name) else { continue };
@@ -244,8 +243,8 @@ fn weight(given: &Given<'_>, judged: &mut Judged) {
         let known = trail.known_before(since);
         let before = wait.before.zip(ran.before).map(|(wait, ran)| share(wait, ran));
         let Some(before) = before.filter(|_| known >= KNOWN_NS) else {
-            let missing = format!("a quarter of an hour of waits for CPUs: there are {}", seconds(known as f64 / 1e9));
-            judged.lacking.push(Lacking { rule: WEIGHT.to_owned(), object, missing });
+            let missing = format!("a quarter of an hour of waits for CPUs: there are {}", duration(known as f64 / 1e9));
+            judged.lacks(WEIGHT, object, missing);
             continue;
         };
         let busy_before = busy.and_then(|busy| busy.before).unwrap_or(0.0);

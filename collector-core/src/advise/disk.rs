@@ -3,7 +3,8 @@
 use super::draft::draft;
 use super::{Given, Judged, Rule};
 use crate::action::{self, Object};
-use crate::advice::{Advice, Confidence, Evidence, Lacking, Unit};
+use crate::advice::{Advice, Confidence, Evidence, Unit};
+use crate::past::DAY_NS;
 use crate::statistic::disk::Statistic as OfDisk;
 use crate::view::View;
 use crate::view::incident::{Culprit, Shared};
@@ -17,7 +18,6 @@ pub(super) const RULES: &[Rule] = &[Rule {
 
 const INERT: &str = "io_weight_inert";
 
-const DAY_NS: u64 = 86_400_000_000_000;
 /// Days of incidents that count.
 const WEEK_NS: u64 = 7 * DAY_NS;
 
@@ -35,8 +35,8 @@ fn inert(given: &Given<'_>, judged: &mut Judged) {
             Some(0) => {}
             Some(_) => continue,
             None => {
-                let missing = "the scheduler of the disk: one that is made of others has none of its own".to_owned();
-                judged.lacking.push(Lacking { rule: INERT.to_owned(), object, missing });
+                let missing = "the scheduler of the disk: one that is made of others has none of its own";
+                judged.lacks(INERT, object, missing);
                 continue;
             }
         }

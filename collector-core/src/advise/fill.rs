@@ -3,8 +3,9 @@
 use super::draft::draft;
 use super::{Given, Judged, Rule};
 use crate::action::{self, Object, Risk};
-use crate::advice::{Advice, Confidence, Evidence, Lacking, Unit};
+use crate::advice::{Advice, Confidence, Evidence, Unit};
 use crate::amount::{bytes, percent};
+use crate::past::DAY_NS;
 use crate::trend;
 use crate::view::View;
 use crate::view::host::used_ratio;
@@ -19,7 +20,6 @@ pub(super) const RULES: &[Rule] = &[Rule {
 const FILLS: &str = "disk_fills";
 
 const DAY: f64 = 86_400.0;
-const DAY_NS: u64 = 86_400_000_000_000;
 /// Days of a filesystem's use that are needed, that count, and with which it is sure.
 const LEAST_DAYS: usize = 3;
 const DAYS: usize = 14;
@@ -43,9 +43,9 @@ fn fills(given: &Given<'_>, judged: &mut Judged) {
         let days = given.past.disks.get(mountpoint).map(|days| &days[..]).unwrap_or_default();
         let days = &days[days.len().saturating_sub(DAYS)..];
         if days.len() < LEAST_DAYS {
-            let missing = format!("three days of its use: there are {}", days.len());
-            let lacking = Lacking { rule: FILLS.to_owned(), object, missing };
-            judged.lacking.extend((used >= USED).then_some(lacking));
+            if used >= USED {
+                judged.lacks(FILLS, object, format!("three days of its use: there are {}", days.len()));
+            }
             continue;
         }
         let (Some(first), Some(last)) = (days.first(), days.last()) else { continue };

@@ -23,6 +23,7 @@ mod watch;
 #[cfg(test)]
 mod world;
 
+use crate::action::Object;
 use crate::advice::{Advice, Lacking};
 use crate::past::Past;
 use crate::view::View;
@@ -76,5 +77,13 @@ impl Judged {
             (rule.judge)(given, &mut judged);
         }
         judged
+    }
+
+    /// Something that a rule needs is missing; said once.
+    fn lacks(&mut self, rule: &str, object: Object, missing: impl Into<String>) {
+        let lacking = Lacking { rule: rule.to_owned(), object, missing: missing.into() };
+        if !self.lacking.contains(&lacking) {
+            self.lacking.push(lacking);
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::past::{Day, Past};
+use crate::past::{DAY_NS, Day, Past};
 use crate::statistic::model::Statistic::{OffloadBytes, PromptCacheBytes};
 use crate::statistic::model_file::How;
 use crate::statistic::workload::Statistic;
@@ -14,7 +14,6 @@ use crate::view::workload::{OTHER, Workload};
 /// So many days count.
 pub(super) const DAYS: u64 = 8;
 pub(super) const DAY_SECONDS: u64 = 24 * 60 * 60;
-const DAY_NS: u64 = DAY_SECONDS * 1_000_000_000;
 /// The share of the weight of all days that lies at or below the number that counts.
 const PERCENTILE: f64 = 0.9;
 /// What is added to it.

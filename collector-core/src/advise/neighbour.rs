@@ -8,8 +8,8 @@ use super::draft::draft;
 use super::limit::{Sizes, Verdict};
 use super::{Given, Judged, Rule};
 use crate::action::{Action, Object, Risk, Target, by_hand};
-use crate::advice::{Advice, Confidence, Evidence, Lacking, Saves, Unit};
-use crate::amount::{bytes, fixed, seconds};
+use crate::advice::{Advice, Confidence, Evidence, Saves, Unit};
+use crate::amount::{bytes, duration, fixed};
 use crate::statistic::disk::Statistic as OfDisk;
 use crate::statistic::workload::Statistic;
 use crate::target;
@@ -62,15 +62,14 @@ struct Done<'a> {
 fn cpu(given: &Given<'_>, judged: &mut Judged) {
     each(given, judged, CPU, &[Shared::Cpu], |by, victim, done| {
         let less = done.used().map(|cpus| (2.0 * PART * cpus).round().max(1.0) / 2.0);
-        let own = by.map(|by| [cpu_weight(by, LESS), less.and_then(|less| by.cpu_max(Some(less)))]);
-        own.into_iter().flatten().chain([victim.and_then(|victim| cpu_weight(victim, MORE))]).flatten().collect()
+        let own = [cpu_weight(by, LESS), less.and_then(|less| by.cpu_max(Some(less)))];
+        own.into_iter().chain([victim.and_then(|victim| cpu_weight(victim, MORE))]).flatten().collect()
     });
 }
 
 fn io(given: &Given<'_>, judged: &mut Judged) {
     let view = given.view;
     each(given, judged, IO, &[Shared::Io], |by, _, done| {
-        let Some(by) = by else { return Vec::new() };
         let disk = done.culprits.iter().find_map(|culprit| culprit.disk.as_deref());
         let weighs = disk.and_then(|disk| view.host.disks.get(disk)).and_then(|values| values.get(OfDisk::Weighs));
         let weight = by.io_weight(LESS).filter(|_| weighs == Some(1));
@@ -85,8 +84,7 @@ fn memory(given: &Given<'_>, judged: &mut Judged) {
     let view = given.view;
     let sizes = Sizes::of(given);
     each(given, judged, MEMORY, &[Shared::Limit, Shared::Memory], |by, victim, done| {
-        let limit = by.and_then(|by| limit(&sizes, by, done.used()));
-        let limit = limit.zip(by).and_then(|(limit, by)| by.memory_max(Some(limit)));
+        let limit = limit(&sizes, by, done.used()).and_then(|limit| by.memory_max(Some(limit)));
         let keep = victim.and_then(|victim| {
             let workload = view.workloads.find(&victim.name)?;
             let held = workload.statistics.get(Statistic::MemoryWorkingSet).or(victim.known.memory)?;
@@ -135,7 +133,7 @@ fn each(
     judged: &mut Judged,
     rule: &'static str,
     shared: &[Shared],
-    actions: impl Fn(Option<&Target>, Option<&Target>, &Done<'_>) -> Vec<Action>,
+    actions: impl Fn(&Target, Option<&Target>, &Done<'_>) -> Vec<Action>,
 ) {
     let mut all: BTreeMap<&str, Done<'_>> = BTreeMap::new();
     for culprit in recent(given.view).filter(|culprit| shared.contains(&culprit.shared)) {
@@ -149,20 +147,16 @@ fn each(
         let object = Object::Workload(name.to_owned());
         let count = done.culprits.len();
         if count < OFTEN && done.kills == 0 {
-            let missing = "a second incident within seven days: one may be an accident".to_owned();
-            judged.lacking.push(Lacking { rule: rule.to_owned(), object, missing });
+            let missing = "a second incident within seven days: one may be an accident";
+            judged.lacks(rule, object, missing);
             continue;
         }
         let Some((victim, _)) = done.victims.iter().max_by_key(|(_, count)| **count) else { continue };
-        let by = target::of(given.view, name);
-        let mut actions = actions(by.as_ref(), target::of(given.view, victim).as_ref(), &done);
-        // It is gone.
-        if by.is_none() {
-            continue;
-        }
+        // Else it is gone.
+        let Some(by) = target::of(given.view, name) else { continue };
+        let mut actions = actions(&by, target::of(given.view, victim).as_ref(), &done);
         if actions.is_empty() {
-            let what =
-                "another place or another time: nothing that can be set on this host keeps it from that".to_owned();
+            let what = "run it elsewhere or at another time: no setting of this host prevents it".to_owned();
             actions.push(by_hand(object.clone(), what, Risk::Medium));
         }
         let (what, used) = done.words();
@@ -172,7 +166,7 @@ fn each(
         };
         let title = format!("Keep {name} from taking {what} that {victim}{others} needs.");
         let ended = match done.kills {
-            0 => format!("they waited for {}", seconds(done.waited)),
+            0 => format!("they waited for {}", duration(done.waited)),
             1 => "a process was killed".to_owned(),
             kills => format!("{kills} processes were killed"),
         };
@@ -194,7 +188,7 @@ fn each(
             over_seconds: WEEK_SECONDS,
             stall_seconds: Some(done.waited).filter(|waited| *waited > 0.0),
             kills: Some(done.kills as f64).filter(|kills| *kills > 0.0),
-            assuming: "Without it the others would not have waited, and nobody would have been killed.".to_owned(),
+            assuming: "without it the others would not have waited, and nobody would have been killed".to_owned(),
             ..Saves::default()
         });
         let (confidence, because) = match count {

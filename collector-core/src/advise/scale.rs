@@ -2,7 +2,7 @@
 
 use super::{Given, Judged, Rule};
 use crate::action::{Action, Kind, Object, Risk};
-use crate::advice::{Advice, Confidence, Evidence, Origin, Unit};
+use crate::advice::{Advice, Confidence, Evidence, Unit};
 use crate::amount::percent;
 
 const NAME: &str = "model_scale";
@@ -49,20 +49,19 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
             }
         };
         let room = if more { " Whether a GPU has room for more was not checked." } else { "" };
-        let evidence = |what: &str, value: f64, unit, origin| Evidence { what: what.to_owned(), value, unit, origin };
         // Of one minute nobody knows whether it lasts; the cool-down is what it lasted before.
         judged.advice.push(Advice {
             id: format!("{NAME}:{model}"),
             rule: NAME.to_owned(),
             object: Object::Host,
-            title: format!("{verb} of {model}: {} instead of {}", scaled.desired, scaled.instances),
+            title: format!("{verb} of {model}: {} instead of {}.", scaled.desired, scaled.instances),
             why,
             evidence: vec![
-                evidence("load of the last minute", scaled.load, Unit::Ratio, Origin::Measured),
-                evidence("instances", scaled.instances as f64, Unit::Count, Origin::Measured),
+                Evidence::measured("load of the last minute", scaled.load, Unit::Ratio),
+                Evidence::measured("instances", scaled.instances as f64, Unit::Count),
                 match forced {
-                    Some((name, value)) => evidence(name, value as f64, Unit::Count, Origin::Configured),
-                    None => evidence("bound", bound, Unit::Ratio, Origin::Configured),
+                    Some((name, value)) => Evidence::configured(name, value as f64, Unit::Count),
+                    None => Evidence::configured("bound", bound, Unit::Ratio),
                 },
             ],
             saves: None,
@@ -99,6 +98,7 @@ mod tests {
             view.scaling.models.insert("m".into(), Scaled { instances, load, desired, changed: 0 });
             let mut judged = Judged::default();
             judge(&Given { view: &view, past: &Past::default() }, &mut judged);
+            judged.advice.iter().for_each(Advice::assert_sentences);
             judged.advice
         };
         assert!(of(2, 2, 0.9).is_empty());

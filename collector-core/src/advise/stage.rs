@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Given, Judged, Rule};
+use crate::advice::Advice;
 use crate::cgroup::Id;
 use crate::engine::Engine;
 use crate::incident::Incident;
@@ -84,6 +85,7 @@ impl Host {
     pub fn judge(&self, rule: &Rule) -> Judged {
         let mut judged = Judged::default();
         (rule.judge)(&Given { view: &self.view, past: &self.past }, &mut judged);
+        judged.advice.iter().for_each(Advice::assert_sentences);
         judged
     }
 }

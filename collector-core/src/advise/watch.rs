@@ -3,9 +3,9 @@
 use super::draft::draft;
 use super::{Given, Judged, Rule};
 use crate::action::{self, Object, Risk, Tool};
-use crate::advice::{Advice, Confidence, Evidence, Lacking, Unit};
+use crate::advice::{Advice, Confidence, Evidence, Unit};
 use crate::amount::{fixed, percent, seconds};
-use crate::past::{AlertDay, Past};
+use crate::past::{AlertDay, DAY_NS, Past};
 use crate::rule::parse::PACK;
 use crate::view::firing::{Comparison, RuleState};
 
@@ -24,8 +24,8 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: NEVER,
-        when: "A rule that the operator wrote did not fire in four weeks, and what it compares was never above three quarters of its threshold (or, of one that fires below it, never near it).",
-        needs: "four weeks of alerts, and of the host's memory or CPU use",
+        when: "A rule that the operator wrote on headroom_host_memory_used_ratio did not fire in four weeks, and the ratio never exceeded three quarters of its threshold.",
+        needs: "four weeks of alerts and of the host's memory use",
         judge: never,
     },
 ];
@@ -34,7 +34,6 @@ const ALWAYS: &str = "alert_always";
 const FLAPS: &str = "alert_flaps";
 const NEVER: &str = "alert_never";
 
-const DAY_NS: u64 = 86_400_000_000_000;
 const WEEK: u64 = 7;
 const MONTH: u64 = 28;
 /// A rule always fires from this share of the week on.
@@ -82,7 +81,7 @@ fn fired<'a>(given: &Given<'a>, rule: &str, judged: &mut Judged) -> Vec<(&'a Rul
             Some(days) if days >= WEEK => found.push((state, week)),
             days if week.fired > 0 => {
                 let missing = format!("a week of alerts: there are {} days", days.unwrap_or(0));
-                judged.lacking.push(Lacking { rule: rule.to_owned(), object, missing });
+                judged.lacks(rule, object, missing);
             }
             _ => {}
         }
@@ -102,7 +101,7 @@ fn always(given: &Given<'_>, judged: &mut Judged) {
             Some((it, to)) => {
                 let (old, new) = (fixed(it.threshold, 2), fixed(to, 2));
                 let title = format!("Raise the threshold of {} from {old} to {new}: it always fires.", state.name);
-                (title, vec![setting(&state.name, &[("above", new.clone())], Some(old), new)])
+                (title, vec![setting(&state.name, "above", &new, old, &new)])
             }
             None => {
                 let title = format!("Remove what makes {} fire, or narrow the rule: it always fires.", state.name);
@@ -119,8 +118,10 @@ fn always(given: &Given<'_>, judged: &mut Judged) {
             Some(_) => {
                 "Where the number usually is, is measured; whether that is healthy is for you to say.".to_owned()
             }
-            None => "Whether what it tells is harmless is for you to say: headroom alerts says what to do about it."
-                .to_owned(),
+            None => {
+                "Whether what it reports is harmless is for you to decide: headroom alerts says what to do about it."
+                    .to_owned()
+            }
         };
         let advice = draft(ALWAYS, object, actions, title, why);
         judged.advice.push(Advice { evidence, confidence: Confidence::Low, because, ..advice });
@@ -143,7 +144,7 @@ fn flaps(given: &Given<'_>, judged: &mut Judged) {
             Some((before, to)) => {
                 let (old, new) = (format!("{before}s"), format!("{to}s"));
                 let title = format!("Let {} fire only after {}: it comes and goes.", state.name, seconds(to));
-                (title, vec![setting(&state.name, &[("for", format!("\"{new}\""))], Some(old), new)])
+                (title, vec![setting(&state.name, "for", &format!("\"{new}\""), old, &new)])
             }
             None => {
                 let by_hand = action::by_hand(object.clone(), "what makes it come and go".to_owned(), Risk::Low);
@@ -179,7 +180,7 @@ fn never(given: &Given<'_>, judged: &mut Judged) {
         let days = known(given).unwrap_or(0).min(given.past.host.days.len() as u64);
         if days < MONTH {
             let missing = format!("four weeks: there are {days} days");
-            judged.lacking.push(Lacking { rule: NEVER.to_owned(), object, missing });
+            judged.lacks(NEVER, object, missing);
             continue;
         }
         if most >= NEAR * it.threshold {
@@ -191,7 +192,7 @@ fn never(given: &Given<'_>, judged: &mut Judged) {
             state.name
         );
         let why = format!("In four weeks {} was at most {}.", it.metric, fixed(most, 2));
-        let actions = vec![setting(&state.name, &[("above", new.clone())], Some(old), new)];
+        let actions = vec![setting(&state.name, "above", &new, old, &new)];
         let evidence = vec![
             Evidence::measured("the most in four weeks", most, Unit::Ratio),
             Evidence::configured("its threshold", it.threshold, Unit::Ratio),
@@ -225,10 +226,9 @@ fn threshold(past: &Past, it: &Comparison) -> Option<f64> {
     (to > it.threshold && to < FULL).then_some(to)
 }
 
-/// Keys of a rule in the configuration.
-fn setting(alert: &str, keys: &[(&str, String)], before: Option<String>, after: String) -> action::Action {
-    let lines: String = keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
-    let text = format!("[[rule]]\nalert = {}\n{lines}", serde_json::Value::from(alert));
+/// A key of a rule in the configuration, and its value as it is written there.
+fn setting(alert: &str, key: &str, value: &str, before: String, after: &str) -> action::Action {
+    let text = format!("[[rule]]\nalert = {}\n{key} = {value}\n", serde_json::Value::from(alert));
     let note = "Then: systemctl reload headroom. A rule with the name of one that is there sets only what it changes."
         .to_owned();
     let command = action::Command {
@@ -237,13 +237,12 @@ fn setting(alert: &str, keys: &[(&str, String)], before: Option<String>, after: 
         file: Some("/etc/headroom/headroom.toml".to_owned()),
         note: Some(note),
     };
-    let (object, key) = (Object::Alert(alert.to_owned()), keys.first().map(|(key, _)| (*key).to_owned()));
     action::Action {
         kind: action::Kind::Configure,
-        object,
-        key,
-        before,
-        after: Some(after),
+        object: Object::Alert(alert.to_owned()),
+        key: Some(key.to_owned()),
+        before: Some(before),
+        after: Some(after.to_owned()),
         risk: Risk::Low,
         undo: "Take the lines out again, and reload.".to_owned(),
         commands: vec![command],

@@ -151,7 +151,9 @@ impl World {
     }
 
     pub fn judged(&self) -> Judged {
-        Judged::of(&Given { view: self.engine.view(), past: &self.past })
+        let judged = Judged::of(&Given { view: self.engine.view(), past: &self.past });
+        judged.advice.iter().for_each(Advice::assert_sentences);
+        judged
     }
 
     /// The advice of a rule.

@@ -16,7 +16,7 @@ pub(super) fn fragment(container: &str, change: &Change) -> Option<Command> {
         false => format!(" In place of SERVICE: the service of the container {container}."),
     };
     let text = format!("services:\n  {}:\n{}", quote::quoted(name), lines(change)?);
-    let note = format!("Then: docker compose up -d. This restarts it: the container is made again.{of}");
+    let note = format!("Then: docker compose up -d, which recreates the container.{of}");
     Some(Command::new(Tool::Compose, text).file("compose.override.yaml").note(note))
 }
 

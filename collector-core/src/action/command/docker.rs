@@ -18,7 +18,8 @@ pub(super) fn update(container: &str, known: &Known, change: &Change) -> Option<
     let mut words: Vec<String> = ["docker", "update"].map(str::to_owned).into();
     words.extend(options(known, change)?);
     words.push(container.to_owned());
-    let lasts = "It acts at once and survives restarts of the container, but not its being made again: change what makes it, too.";
+    let lasts =
+        "It acts at once and survives restarts of the container, but not its recreation: change what creates it, too.";
     let swap = match change {
         Change::MemoryMax(_) if !known.limits => {
             " Docker refuses a limit above the one for memory and swap together: then give --memory-swap as well."

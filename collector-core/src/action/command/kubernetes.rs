@@ -28,7 +28,7 @@ pub(super) fn patches(
     let template = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
     let resize = || {
         let words = ["kubectl", "patch", "pod", pod, "--namespace", namespace, "--subresource", "resize", "--patch"];
-        let note = "In place, and until the pod is made again. From Kubernetes 1.33 on; a lower memory limit may need a restart of the \
+        let note = "In place, until the pod is recreated. From Kubernetes 1.33 on; a lower memory limit may need a restart of the \
             container (resizePolicy). A limit below the request is refused.";
         Some(command(&words, &in_place)?.note(note))
     };

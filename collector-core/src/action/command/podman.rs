@@ -13,7 +13,7 @@ pub(super) fn update(container: &str, user: Option<u32>, known: &Known, change: 
     words.extend(["podman", "update"].map(str::to_owned));
     words.extend(docker::options(known, change)?);
     words.push(container.to_owned());
-    let note = "It acts at once and survives restarts of the container, but not its being made again: change what makes it, too (a quadlet: \
+    let note = "It acts at once and survives restarts of the container, but not its recreation: change what creates it, too (a quadlet: \
         PodmanArgs).";
     line(Tool::Podman, &words).map(|command| command.note(note))
 }

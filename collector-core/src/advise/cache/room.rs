@@ -1,7 +1,7 @@
 //! Mapped models that others press out of the page cache. Of one at its own limit `limit/` tells.
 
 use crate::action::{Action, Object, Program, Risk, Setting, by_hand};
-use crate::advice::{Advice, Confidence, Evidence, Lacking, Unit};
+use crate::advice::{Advice, Confidence, Evidence, Unit};
 use crate::advise::change::{configure, memory_high};
 use crate::advise::draft::draft;
 use crate::advise::need::{MARGIN, Need, REACH_NS, Served, Servers, need, reads_again, round_up, sized};
@@ -43,9 +43,8 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
             (None, None) if is_short(given) => judged.advice.extend(pressed(given, workload, served)),
             (None, None) => {
                 let object = Object::Workload(workload.name.to_string());
-                let missing =
-                    "what presses its model out of memory: a limit above it, or a reader that drops it".to_owned();
-                judged.lacking.push(Lacking { rule: AGAIN.name.to_owned(), object, missing });
+                let missing = "what presses its model out of memory: a limit above it, or a reader that drops it";
+                judged.lacks(AGAIN.name, object, missing);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Copies to GPUs from memory that is not pinned.
 
-use super::{LATELY_NS, Rule, cards, holders};
+use super::{LATELY_NS, Rule, names};
 use crate::action::{Object, Risk, by_hand};
 use crate::advice::{Advice, Confidence, Evidence, Unit};
 use crate::advise::draft::draft;
@@ -18,11 +18,7 @@ pub(super) const PAGEABLE: Rule = Rule {
     needs: "transfer.enabled",
     judge: |given, judged| {
         let view = given.view;
-        let mut names: Vec<&str> =
-            cards(given).flat_map(|card| holders(given, card.gpu)).map(|(name, _)| name).collect();
-        names.sort_unstable();
-        names.dedup();
-        for name in names {
+        for name in names(given) {
             let Some(trail) = view.slow.workload(name) else { continue };
             let of = |fact| trail.means(fact, view.time.saturating_sub(LATELY_NS), view.time).map(|means| means.now);
             let Some((rate, pinned)) = of(Fact::ToGpu).zip(of(Fact::Pinned)) else { continue };
@@ -30,7 +26,7 @@ pub(super) const PAGEABLE: Rule = Rule {
                 continue;
             }
             let object = Object::Workload(name.to_owned());
-            let title = format!("Have {name} copy to its GPU from pinned memory");
+            let title = format!("Have {name} copy to its GPU from pinned memory.");
             let why = format!(
                 "It copied {}/s in the last minutes and holds {} of pinned memory, so the driver copies through a buffer of its own, piece by piece.",
                 bytes(rate as u64),
@@ -43,7 +39,7 @@ pub(super) const PAGEABLE: Rule = Rule {
                 Evidence::measured("pinned host memory", pinned, Unit::Bytes),
             ];
             let because =
-                "only the last minutes are known; a model that is being loaded is copied like this as well".to_owned();
+                "Only the last minutes are known; a model that is being loaded is copied like this as well.".to_owned();
             let advice = draft("pageable_copies", object, actions, title, why);
             judged.advice.push(Advice { evidence, confidence: Confidence::Low, because, ..advice });
         }

@@ -1,9 +1,10 @@
 //! GPUs that are held back or broken: heat, power, errors.
 
-use super::{Rule, cards, sure};
+use super::{Rule, cards};
 use crate::action::Risk;
 use crate::advice::{Advice, Confidence, Evidence, Unit};
-use crate::amount::{fixed, percent, seconds};
+use crate::advise::draft::{ENOUGH, sure};
+use crate::amount::{duration, fixed, percent};
 use crate::statistic::gpu::Statistic::{PowerLimit, RemapFailed, RemapPending, Temperature, Throttle};
 use crate::statistic::gpu::{REASONS, THROTTLED};
 use crate::xid;
@@ -35,14 +36,14 @@ pub(super) const THROTTLED_CLOCKS: Rule = Rule {
                 REASONS.iter().filter(|(bit, _)| reasons & bit != 0).map(|(_, name)| *name).collect();
             let now = if names.is_empty() { String::new() } else { format!(" Now: {}.", names.join(", ")) };
             let title = format!(
-                "Cool {} better, or check its power supply: it was slowed down in {} of its work",
+                "Cool {} better, or check its power supply: it was slowed down in {} of its work.",
                 card.name(),
                 percent(share)
             );
             let why = format!(
                 "Its clocks were reduced for {} of the {} in which it was busy.{now}",
-                seconds(day.throttled_seconds),
-                seconds(day.busy_seconds)
+                duration(day.throttled_seconds),
+                duration(day.busy_seconds)
             );
             let mut evidence = vec![
                 Evidence::measured(
@@ -71,7 +72,7 @@ pub(super) const POWER_CAPPED_CLOCKS: Rule = Rule {
     judge: |given, judged| {
         for card in cards(given) {
             let day = &card.day;
-            if day.capped_seconds < super::ENOUGH || day.capped_seconds < MOSTLY * day.busy_seconds {
+            if day.capped_seconds < ENOUGH || day.capped_seconds < MOSTLY * day.busy_seconds {
                 continue;
             }
             let Some(limit) = card.gpu.values.get(PowerLimit).map(|milliwatts| milliwatts as f64 / 1e3) else {
@@ -79,7 +80,7 @@ pub(super) const POWER_CAPPED_CLOCKS: Rule = Rule {
             };
             let share = day.capped_seconds / day.busy_seconds;
             let title = format!(
-                "Raise the power limit of {} ({} W), if it was lowered and the supply allows it",
+                "Raise the power limit of {} ({} W), if it was lowered and the supply allows it.",
                 card.name(),
                 fixed(limit, 0)
             );
@@ -92,7 +93,7 @@ pub(super) const POWER_CAPPED_CLOCKS: Rule = Rule {
                 Evidence::configured("power limit", limit, Unit::Watts),
             ];
             evidence.extend(day.power.mean().map(|watts| Evidence::measured("power, on average", watts, Unit::Watts)));
-            let because = "whether the limit was lowered, and what the card allows, is not read".to_owned();
+            let because = "Whether the limit was lowered, and what the card allows, is not read.".to_owned();
             let what = "nvidia-smi -q -d POWER shows what it may be; nvidia-smi --power-limit sets it until the driver is loaded again";
             let advice = card.draft("gpu_power_capped", card.by_hand(what, Risk::Medium), title, why);
             judged.advice.push(Advice { evidence, confidence: Confidence::Low, because, ..advice });
@@ -121,11 +122,11 @@ pub(super) const ERRORS: Rule = Rule {
             }
             let (title, what) = match (failed, pending) {
                 (true, _) => (
-                    format!("Have {} replaced: bad memory could not be replaced by spare rows", card.name()),
+                    format!("Have {} replaced: bad memory could not be replaced by spare rows.", card.name()),
                     "Drain it, run the field diagnostics, and have it replaced".to_owned(),
                 ),
                 (_, true) => (
-                    format!("Reset {} when its work is done: bad memory waits to be replaced", card.name()),
+                    format!("Reset {} when its work is done: bad memory waits to be replaced.", card.name()),
                     "nvidia-smi --gpu-reset, once nothing uses it".to_owned(),
                 ),
                 _ => {
@@ -134,7 +135,7 @@ pub(super) const ERRORS: Rule = Rule {
                         .max_by_key(|(_, count)| *count)
                         .map_or(String::new(), |(code, _)| code.to_string());
                     (
-                        format!("See to the errors of {}: XID {}", card.name(), xid::meaning(&code)),
+                        format!("Find the cause of XID {} on {}.", xid::meaning(&code), card.name()),
                         xid::action(&code).to_owned(),
                     )
                 }
@@ -163,7 +164,7 @@ pub(super) const ERRORS: Rule = Rule {
                 ));
             }
             let advice = card.draft("gpu_errors", card.by_hand(&what, Risk::High), title, why);
-            let because = "the driver reports it, and programs do not cause these errors".to_owned();
+            let because = "The driver reports it, and programs do not cause these errors.".to_owned();
             judged.advice.push(Advice { evidence, confidence: Confidence::High, because, ..advice });
         }
     },

@@ -4,7 +4,7 @@ use super::{Rule, cards, holders};
 use crate::action::{Object, Risk, by_hand};
 use crate::advice::{Advice, Confidence, Evidence, Saves, Unit};
 use crate::advise::server::contended;
-use crate::amount::{bytes, seconds};
+use crate::amount::{bytes, duration};
 use crate::statistic::gpu::Statistic::MemoryTotal;
 
 /// Another holder matters from this share of the memory on.
@@ -28,7 +28,7 @@ pub(super) const SHARED: Rule = Rule {
                     *name != &*workload && bytes.is_some_and(|bytes| bytes as f64 >= MUCH * total)
                 });
                 let Some((other, Some(held))) = other else { continue };
-                let title = format!("Move {other} off {}: it holds {} that {server} needs", card.name(), bytes(*held));
+                let title = format!("Move {other} off {}: it holds {} that {server} needs.", card.name(), bytes(*held));
                 let why =
                     format!("Of {server} {said}. The GPU has no memory left, and {other} holds {}.", bytes(*held));
                 let evidence = vec![
@@ -46,7 +46,8 @@ pub(super) const SHARED: Rule = Rule {
                     assuming: format!("{server} takes what becomes free"),
                     ..Saves::default()
                 };
-                let because = "both hold their memory now; which of them should give way is yours to say".to_owned();
+                let because =
+                    "Both hold their memory now; which of them should give way is for you to decide.".to_owned();
                 let advice = card.draft("gpu_shared", actions, title, why);
                 judged.advice.push(Advice {
                     evidence,
@@ -78,7 +79,7 @@ pub(super) const LEFT: Rule = Rule {
                     let pids: Vec<String> = orphans.iter().map(|orphan| orphan.pid.to_string()).collect();
                     let much = known.map_or_else(|| "memory".to_owned(), bytes);
                     let title = format!(
-                        "End process {} on {}: it holds {much} for an owner that is gone",
+                        "End process {} on {}: it holds {much} for an owner that is gone.",
                         pids.join(", "),
                         card.name()
                     );
@@ -97,16 +98,16 @@ pub(super) const LEFT: Rule = Rule {
                         ..Saves::default()
                     });
                     let because =
-                        "their owner is gone, and the driver lists them; whether they end by themselves is not known"
+                        "Their owner is gone, and the driver lists them; whether they end by themselves is not known."
                             .to_owned();
                     let advice = card.draft("gpu_memory_left", card.by_hand(&what, Risk::High), title, why);
                     Advice { evidence, saves, confidence: Confidence::High, because, ..advice }
                 }
                 (true, Some(most)) => {
-                    let title = format!("Free {} of {} that no process holds", bytes(most as u64), card.name());
+                    let title = format!("Free {} of {} that no process holds.", bytes(most as u64), card.name());
                     let why = format!(
                         "For {} more memory was in use than the processes that the driver lists hold, and the GPU ran nothing.",
-                        seconds(day.unheld_seconds)
+                        duration(day.unheld_seconds)
                     );
                     let what = "Check who has the device open (fuser -v /dev/nvidia*): processes that hang in the kernel, other containers. If nobody does, reset the GPU (nvidia-smi --gpu-reset)";
                     let evidence = vec![
@@ -120,7 +121,7 @@ pub(super) const LEFT: Rule = Rule {
                         ..Saves::default()
                     };
                     let because =
-                        "the driver may not list every process: in virtual GPUs, and for some containers".to_owned();
+                        "The driver may not list every process: in virtual GPUs, and for some containers.".to_owned();
                     let advice = card.draft("gpu_memory_left", card.by_hand(what, Risk::High), title, why);
                     Advice { evidence, saves: Some(saves), confidence: Confidence::Low, because, ..advice }
                 }

@@ -1,9 +1,10 @@
 //! PCIe links: full, lower than card and slot can, or in a slot that is less than the card.
 
-use super::{Card, Judged, LATELY_NS, Rule, cards, holders, sure};
+use super::{Card, Judged, LATELY_NS, Rule, cards, holders};
 use crate::action::Risk;
 use crate::advice::{Advice, Confidence, Evidence, Unit};
-use crate::amount::{bytes, percent, seconds};
+use crate::advise::draft::sure;
+use crate::amount::{bytes, duration, percent};
 use crate::statistic::gpu::Statistic::{
     PcieGeneration, PcieGenerationCard, PcieGenerationMax, PcieLink, PcieWidth, PcieWidthCard, PcieWidthMax,
 };
@@ -35,16 +36,16 @@ pub(super) const FULL: Rule = Rule {
                 continue;
             }
             let title = format!(
-                "Copy less over the PCIe link of {}: it was full for {}",
+                "Copy less over the PCIe link of {}: it was full for {}.",
                 card.name(),
-                seconds(day.link_full_seconds)
+                duration(day.link_full_seconds)
             );
             let (text, what) = copies(&card);
             let mean = day.link.mean().unwrap_or(0.0);
             let why = format!(
                 "80 % or more of it were in use for {} of {}, {} on average{text}.",
-                seconds(day.link_full_seconds),
-                seconds(day.link.seconds),
+                duration(day.link_full_seconds),
+                duration(day.link.seconds),
                 percent(mean)
             );
             let mut evidence = vec![
@@ -107,11 +108,11 @@ pub(super) const DEGRADED: Rule = Rule {
                 .zip(get(PcieGenerationMax))
                 .map_or(String::new(), |(now, most)| format!(", generation {now} of {most}"));
             let title =
-                format!("Have the PCIe link of {} checked: it carries {} of what it can", card.name(), percent(share));
+                format!("Have the PCIe link of {} checked: it carries {} of what it can.", card.name(), percent(share));
             let why = format!(
                 "It has {width} of {best} lanes{generation}, in {} of the {} in which the GPU was busy.",
-                seconds(day.degraded_seconds),
-                seconds(day.link_share.seconds)
+                duration(day.degraded_seconds),
+                duration(day.link_share.seconds)
             );
             let evidence = vec![
                 Evidence::measured("link while the GPU was busy, as a share of its best", share, Unit::Ratio),
@@ -122,13 +123,13 @@ pub(super) const DEGRADED: Rule = Rule {
             // A link that saves power lowers its generation, not its lanes.
             let idles = day.utilization.mean().is_none_or(|used| used < LITTLE);
             let (confidence, because) = match narrow {
-                true => (Confidence::High, "lanes are missing while it works, which no power saving does".to_owned()),
+                true => (Confidence::High, "Lanes are missing while it works, which no power saving does.".to_owned()),
                 false if idles => {
-                    (Confidence::Low, "it does little, and may lower its generation to save power".to_owned())
+                    (Confidence::Low, "It does little, and may lower its generation to save power.".to_owned())
                 }
                 false => (
                     Confidence::Medium,
-                    "its generation is low while it works; a driver may limit it on purpose".to_owned(),
+                    "Its generation is low while it works; a driver may limit it on purpose.".to_owned(),
                 ),
             };
             let what = "Check dmesg for PCIe errors (AER), reseat the card, try another slot or riser, and the firmware's setting for the slot";
@@ -163,7 +164,7 @@ fn slot(judged: &mut Judged, card: &Card<'_>, lanes: Less, generation: Less) {
     let text = lanes_text.into_iter().chain(generation_text).collect::<Vec<_>>().join("; ");
     let used = card.day.link.mean();
     let carries = used.is_some_and(|used| used >= CARRIES) || card.day.link_full_seconds >= OFTEN_SECONDS;
-    let title = format!("Put {} into a slot that has what the card supports", card.name());
+    let title = format!("Put {} into a slot that has what the card supports.", card.name());
     let mut evidence = Vec::new();
     for (what, less) in [("lanes", lanes), ("generation", generation)] {
         if let Some((here, card)) = less {
@@ -177,8 +178,8 @@ fn slot(judged: &mut Judged, card: &Card<'_>, lanes: Less, generation: Less) {
         None => format!("Its slot has {text}. How much of that link is in use is not known."),
     };
     let (confidence, because) = match carries {
-        true => (Confidence::Medium, "the link is used much; in a virtual machine the slot may be made up".to_owned()),
-        false => (Confidence::Low, "little goes over the link, so another slot would hardly be felt".to_owned()),
+        true => (Confidence::Medium, "The link is used much; in a virtual machine the slot may be made up.".to_owned()),
+        false => (Confidence::Low, "Little goes over the link, so another slot would hardly be felt.".to_owned()),
     };
     let what = "Another slot, riser or CPU socket's lanes; the firmware may divide a slot (bifurcation) or limit its generation";
     let advice = card.draft("pcie_slot", card.by_hand(what, Risk::High), title, why);

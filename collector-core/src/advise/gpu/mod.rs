@@ -9,10 +9,10 @@ mod node;
 #[cfg(test)]
 mod tests;
 
-use super::draft::draft;
+use super::draft;
 use super::{Given, Judged, Rule};
 use crate::action::{Action, Object, Risk, by_hand};
-use crate::advice::{Advice, Confidence, Lacking};
+use crate::advice::Advice;
 use crate::view::gpu::Gpu;
 use crate::view::slow::GpuHours;
 
@@ -29,10 +29,6 @@ pub(super) const RULES: &[Rule] = &[
     node::REMOTE,
 ];
 
-/// In seconds: nothing is said before it was seen for so long, and from these on more is sure.
-const ENOUGH: f64 = 3600.0;
-const SOME: f64 = 6.0 * 3600.0;
-const MUCH: f64 = 20.0 * 3600.0;
 /// Facts of so many of the last nanoseconds: as far back as steps are kept.
 const LATELY_NS: u64 = 180_000_000_000;
 
@@ -67,7 +63,7 @@ impl Card<'_> {
     }
 
     fn draft(&self, rule: &'static str, actions: Vec<Action>, title: String, why: String) -> Advice {
-        draft(rule, self.object(), actions, title, why)
+        draft::draft(rule, self.object(), actions, title, why)
     }
 
     /// What no command does.
@@ -77,28 +73,16 @@ impl Card<'_> {
 
     /// Whether so many seconds of it are known; if not, that is what is lacking.
     fn seen(&self, rule: &'static str, seconds: f64, judged: &mut Judged) -> bool {
-        if seconds < ENOUGH {
-            let minutes = (seconds / 60.0).floor();
-            lacks(judged, rule, self.object(), format!("an hour of its numbers: there are {minutes} minutes"));
-        }
-        seconds >= ENOUGH
+        draft::seen(judged, rule, self.object(), seconds)
     }
 }
 
-fn lacks(judged: &mut Judged, rule: &'static str, object: Object, missing: String) {
-    judged.lacking.push(Lacking { rule: rule.to_owned(), object, missing });
-}
-
-/// By how long something was seen, and no surer than `most`; with why.
-fn sure(seconds: f64, most: Confidence) -> (Confidence, String) {
-    let hours = crate::amount::fixed(seconds / 3600.0, if seconds < SOME { 1 } else { 0 });
-    match seconds {
-        seconds if seconds < SOME => (Confidence::Low, format!("it was seen for {hours} hours only")),
-        seconds if seconds < MUCH => {
-            (most.min(Confidence::Medium), format!("it was seen for {hours} hours, less than a day"))
-        }
-        _ => (most, format!("it was seen for {hours} hours of the last day")),
-    }
+/// Names of the workloads that hold memory of any GPU, each once.
+fn names<'a>(given: &Given<'a>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = cards(given).flat_map(|card| holders(given, card.gpu)).map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// Names of the workloads that hold its memory, those with most first.

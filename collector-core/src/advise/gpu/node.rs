@@ -1,6 +1,6 @@
 //! Work that is far from its GPU: memory and CPUs in another memory node (NUMA).
 
-use super::{LATELY_NS, Rule, cards, holders, lacks};
+use super::{LATELY_NS, Rule, names};
 use crate::action::{Object, Risk, by_hand};
 use crate::advice::{Advice, Confidence, Evidence, Unit};
 use crate::advise::draft::draft;
@@ -20,11 +20,7 @@ pub(super) const REMOTE: Rule = Rule {
     needs: "memory.numa_stat, /proc/PID/status, and the node of the GPU (/sys/bus/pci)",
     judge: |given, judged| {
         let view = given.view;
-        let mut names: Vec<&str> =
-            cards(given).flat_map(|card| holders(given, card.gpu)).map(|(name, _)| name).collect();
-        names.sort_unstable();
-        names.dedup();
-        for name in names {
+        for name in names(given) {
             let nodes = view.slow.nodes(name);
             let Some(workload) = view.workloads.find(name).filter(|_| nodes.len() > 1) else { continue };
             let object = Object::Workload(name.to_owned());
@@ -32,12 +28,7 @@ pub(super) const REMOTE: Rule = Rule {
                 own_nodes(view.gpus.iter().filter(|gpu| gpu.device.parent.is_none() && holds(view, gpu, workload)));
             let [own] = own[..] else {
                 if own.is_empty() {
-                    lacks(
-                        judged,
-                        "gpu_numa",
-                        object,
-                        "the memory node of its GPU: the firmware does not say".to_owned(),
-                    );
+                    judged.lacks("gpu_numa", object, "the memory node of its GPU: the firmware does not say");
                 }
                 continue;
             };
@@ -55,7 +46,7 @@ pub(super) const REMOTE: Rule = Rule {
             }
             let rate = of(Fact::ToGpu).into_iter().chain(of(Fact::FromGpu)).reduce(f64::max);
             let title =
-                format!("Run {name} on the CPUs of node {own}, where its GPU is: new memory then is there, too");
+                format!("Run {name} on the CPUs of node {own}, where its GPU is: new allocations then go there.");
             let mut said = Vec::new();
             said.extend(far.map(|share| {
                 format!("{} of its memory ({}) are in other nodes", percent(share), bytes((share * all) as u64))
@@ -78,10 +69,10 @@ pub(super) const REMOTE: Rule = Rule {
             let (confidence, because) = match copies {
                 true => (
                     Confidence::Medium,
-                    "it copies much; memory that is already allocated stays on its node".to_owned(),
+                    "It copies a lot. Memory that is already allocated stays on its node: restart it to move that, too.".to_owned(),
                 ),
                 false => {
-                    (Confidence::Low, "it copies little, or how much is not known, so little may be gained".to_owned())
+                    (Confidence::Low, "It copies little, or how much is not known, so little may be gained.".to_owned())
                 }
             };
             let target = target::of(view, name);

@@ -2,12 +2,12 @@
 
 use super::size::{Cause, Sizes, Verdict};
 use crate::action::Object;
-use crate::advice::{Advice, Confidence, Evidence, Lacking, Saves, Unit};
+use crate::advice::{Advice, Confidence, Evidence, Saves, Unit};
 use crate::advise::change::memory_max;
 use crate::advise::draft::draft;
 use crate::advise::need::{DAYS, Need, sized};
 use crate::advise::{Given, Judged, Rule};
-use crate::amount::{bytes, percent, seconds};
+use crate::amount::{bytes, duration, percent};
 use crate::statistic::workload::Statistic;
 use crate::view::workload::Workload;
 
@@ -44,15 +44,11 @@ fn raise(given: &Given<'_>, judged: &mut Judged) {
         match sizes.judge(workload) {
             Verdict::Raise { limit, to, cause } => judged.advice.push(raised(&sizes, workload, limit, to, cause)),
             Verdict::Lacking(missing) if workload.memory_limit().flatten().is_some() => {
-                judged.lacking.push(lacking(RAISE.name, workload, missing));
+                judged.lacks(RAISE.name, object(workload), missing);
             }
             _ => {}
         }
     }
-}
-
-fn lacking(rule: &str, workload: &Workload, missing: String) -> Lacking {
-    Lacking { rule: rule.to_owned(), object: object(workload), missing }
 }
 
 fn object(workload: &Workload) -> Object {
@@ -201,7 +197,7 @@ fn missing(given: &Given<'_>, judged: &mut Judged) {
         match sizes.judge(workload) {
             Verdict::Missing { to, need } => judged.advice.extend(bounded(&sizes, workload, to, &need)),
             Verdict::Lacking(missing) if workload.memory_limit() == Some(None) => {
-                judged.lacking.push(lacking(MISSING.name, workload, missing));
+                judged.lacks(MISSING.name, object(workload), missing);
             }
             _ => {}
         }
@@ -210,6 +206,10 @@ fn missing(given: &Given<'_>, judged: &mut Judged) {
 
 fn bounded(sizes: &Sizes<'_>, workload: &Workload, to: u64, need: &Need) -> Option<Advice> {
     let host = sizes.host?;
+    // What it holds now would be reclaimed or killed at once.
+    if workload.statistics.get(Statistic::MemoryWithoutCache).unwrap_or(0) >= to {
+        return None;
+    }
     let name = &workload.name;
     let share = need.peak / host.total;
     let mut evidence = of(need);
@@ -217,7 +217,7 @@ fn bounded(sizes: &Sizes<'_>, workload: &Workload, to: u64, need: &Need) -> Opti
     let hurt = host.hurt();
     let harm = match host.kills {
         0 if hurt => {
-            format!(", and tasks of the host waited {} for memory on days on which it was short", seconds(host.waited))
+            format!(", and tasks of the host waited {} for memory on days on which it was short", duration(host.waited))
         }
         0 => String::new(),
         kills => format!(", and the OOM killer killed {} while the host was short of memory", processes(kills)),
@@ -228,11 +228,6 @@ fn bounded(sizes: &Sizes<'_>, workload: &Workload, to: u64, need: &Need) -> Opti
             f64::from(host.kills),
             Unit::Count,
         ));
-    }
-    // What it holds now would be reclaimed or killed at once.
-    let held = workload.statistics.get(Statistic::MemoryWithoutCache).unwrap_or(0);
-    if held >= to {
-        return None;
     }
     let (confidence, because) = match hurt && need.days() >= SOME_DAYS {
         true => (

@@ -2,7 +2,7 @@
 
 use super::size::Sizes;
 use crate::action::{Object, Risk, by_hand};
-use crate::advice::{Advice, Confidence, Evidence, Lacking, Saves, Unit};
+use crate::advice::{Advice, Confidence, Evidence, Saves, Unit};
 use crate::advise::change::memory_high;
 use crate::advise::draft::draft;
 use crate::advise::need::{Need, need, recent, round_up, sized};
@@ -14,7 +14,7 @@ use crate::view::workload::Workload;
 
 pub(super) const TRAP: Rule = Rule {
     name: "memory_high_trap",
-    when: "A workload is at its memory.high (95 %), was throttled there in the last 10 minutes, and of what it holds the kernel can drop and swap out next to nothing (5 %): it then neither dies nor gets on. Not while its memory leaks.",
+    when: "A workload is at its memory.high (95 %), was throttled there in the last 10 minutes, and of what it holds the kernel can drop and swap out next to nothing (5 %): it then makes no progress and is not killed either. Not while its memory leaks.",
     needs: "cgroup v2.",
     judge: trap,
 };
@@ -45,9 +45,9 @@ fn trap(given: &Given<'_>, judged: &mut Judged) {
             continue;
         }
         if sizes.leaks(workload) {
-            let missing = "a steady use: its memory leaks, and without memory.high it takes more".to_owned();
+            let missing = "a steady use: its memory leaks, and without memory.high it takes more";
             let object = Object::Workload(workload.name.to_string());
-            judged.lacking.push(Lacking { rule: TRAP.name.to_owned(), object, missing });
+            judged.lacks(TRAP.name, object, missing);
             continue;
         }
         judged.advice.push(trapped(given, workload, (high, held, stays)));

@@ -3,12 +3,12 @@
 
 use super::size::Sizes;
 use crate::action::Object;
-use crate::advice::{Advice, Confidence, Evidence, Lacking, Saves, Unit};
+use crate::advice::{Advice, Confidence, Evidence, Saves, Unit};
 use crate::advise::change::memory_low;
 use crate::advise::draft::draft;
 use crate::advise::need::{Need, need, recent, round_up, sized};
 use crate::advise::{Given, Judged, Rule};
-use crate::amount::{bytes, percent};
+use crate::amount::{bytes, duration, percent};
 use crate::signal::reclaim::Kind;
 use crate::statistic::workload::Statistic;
 use crate::view::slow::Fact;
@@ -77,7 +77,7 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
                 percent((protected - now + to) / total)
             );
             let object = Object::Workload(workload.name.to_string());
-            judged.lacking.push(Lacking { rule: LOW.name.to_owned(), object, missing });
+            judged.lacks(LOW.name, object, missing);
             continue;
         }
         judged.advice.push(advice(given, workload, to as u64, now, (sign, need)));
@@ -162,8 +162,9 @@ fn advice(given: &Given<'_>, workload: &Workload, to: u64, now: f64, (sign, need
             Unit::Seconds,
         ));
         why.push(format!(
-            "it waited {:.0} s for memory on {} days on which the host was short, below its own limit",
-            sign.waited, sign.days
+            "it waited {} for memory on {} days on which the host was short, below its own limit",
+            duration(sign.waited),
+            sign.days
         ));
     }
     let whose = who(given, workload).map(|(other, reclaimed)| {

@@ -1,10 +1,10 @@
 //! What is promised to workloads, against what the host has. Knows only sums.
 
-use super::size::Sizes;
 use crate::action::{Object, Risk, by_hand};
 use crate::advice::{Advice, Confidence, Evidence, Saves, Unit};
 use crate::advise::draft::draft;
 use crate::advise::need::{Need, need, sized};
+use crate::advise::shortage::Shortage;
 use crate::advise::{Given, Judged, Rule};
 use crate::amount::{bytes, percent};
 
@@ -30,8 +30,8 @@ struct Sum {
 }
 
 fn judge(given: &Given<'_>, judged: &mut Judged) {
-    let sizes = Sizes::of(given);
-    let Some(host) = sizes.host.filter(|host| host.days > 0 && host.seconds as f64 >= DAYS * 86_400.0) else { return };
+    let host = Shortage::of(given).filter(|host| host.days > 0 && host.seconds as f64 >= DAYS * 86_400.0);
+    let Some(host) = host else { return };
     let mut sum = Sum::default();
     let mut held = 0.0;
     for workload in sized(given.view) {
@@ -56,17 +56,13 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
     let over = sum.limits + sum.unlimited + own + reserve - host.total;
     // Without limits there is nothing to lower.
     if sum.limits > 0.0 && over > 0.0 {
-        judged.advice.push(advice(given, &sum, (over, own, reserve)));
+        judged.advice.push(advice(&host, &sum, (over, own, reserve)));
     }
 }
 
-fn advice(given: &Given<'_>, sum: &Sum, (over, own, reserve): (f64, f64, f64)) -> Advice {
-    let sizes = Sizes::of(given);
+fn advice(host: &Shortage, sum: &Sum, (over, own, reserve): (f64, f64, f64)) -> Advice {
     let shown = |amount: f64| bytes(amount as u64);
-    let host = sizes.host;
-    let total = host.map_or(0.0, |host| host.total);
-    let peak = host.and_then(|host| host.peak).unwrap_or(0.0);
-    let kills = host.map_or(0, |host| host.kills);
+    let (total, peak, kills) = (host.total, host.peak.unwrap_or(0.0), host.kills);
     let evidence = vec![
         Evidence::configured("sum of all memory limits", sum.limits, Unit::Bytes),
         Evidence::computed("what workloads without a limit need", sum.unlimited, Unit::Bytes),
@@ -81,7 +77,7 @@ fn advice(given: &Given<'_>, sum: &Sum, (over, own, reserve): (f64, f64, f64)) -
     });
     let title = format!("Lower limits or move workloads: {} more is promised than the host has.", shown(over));
     let why = format!(
-        "Limits come to {}, what has none needs {}, the host itself uses {}, of {}; {} of it was in use at the most.{widest}",
+        "Limits add up to {}, workloads without one need {}, the host itself uses {}, of {}; at most {} of it was in use.{widest}",
         shown(sum.limits),
         shown(sum.unlimited),
         shown(own),
@@ -94,7 +90,7 @@ fn advice(given: &Given<'_>, sum: &Sum, (over, own, reserve): (f64, f64, f64)) -
         _ => "Processes were killed while the host was short; which workload has to give is not for the kernel to say.",
     };
     let saves = (kills > 0).then(|| Saves {
-        over_seconds: host.map_or(0, |host| host.seconds),
+        over_seconds: host.seconds,
         kills: Some(f64::from(kills)),
         assuming: "whoever grew would have met a limit of its own first".to_owned(),
         ..Saves::default()

@@ -192,12 +192,8 @@ impl<'a> Sizes<'a> {
 
     /// Whether a cgroup above it has a limit.
     fn is_limited_above(&self, workload: &Workload, total: f64) -> bool {
-        let top = &*workload.identity.top;
-        let above = |other: &&Workload| {
-            let rest = top.strip_prefix(&*other.identity.top);
-            is_shared(other) && !other.identity.top.is_empty() && rest.is_some_and(|rest| rest.starts_with('/'))
-        };
-        let mut above = self.given.view.workloads.iter().filter(above);
+        let above = self.given.view.workloads.above(&workload.identity.top).skip(1);
+        let mut above = above.filter_map(|(_, other)| other).filter(|other| other.is_alive() && is_shared(other));
         above.any(|other| other.memory_limit().flatten().is_some_and(|limit| (limit as f64) < total))
     }
 

@@ -4,7 +4,7 @@ use super::change::{Flags, configure};
 use super::{Given, Judged, Rule, Served, each, give};
 use crate::action::{Action, Risk, by_hand};
 use crate::advice::{Confidence, Evidence, Saves, Unit};
-use crate::amount::{bytes, percent};
+use crate::amount::{bytes, duration, percent};
 use crate::statistic::model::Kind;
 use crate::statistic::model::Statistic::{
     OffloadBytes, OffloadHits, OffloadLoaded, OffloadStored, OffloadUsed, UnusedSwapBytes, WeightOffloadBytes,
@@ -26,7 +26,7 @@ const LEAST: f64 = 8.0 * GIB;
 const MOST: f64 = 24.0 * GIB;
 /// Pinned memory is more than configured from this factor on. PyTorch rounds each pinned allocation up to a power of two.
 const OVER: f64 = 1.25;
-/// What vLLM reserves nothing for, if nobody says otherwise.
+/// vLLM's default for --swap-space: at this value nobody set it.
 const DEFAULT_SWAP: f64 = 4.0 * GIB;
 
 /// Bytes that its workload and the host have left: the limit less what reclaim cannot free, and what the host has available.
@@ -35,8 +35,7 @@ pub(super) fn left(served: &Served<'_>) -> Option<f64> {
     let host = view.host.memory()?.available as f64;
     let known = Known::of(&view.coverage);
     let of = |number: Number| number.of(served.workload?, known).map(|value| value as f64);
-    let own = of(Number::Limit).zip(of(Number::Memory));
-    let own = own.map(|(limit, memory)| limit - memory + of(Number::File).unwrap_or(0.0));
+    let own = of(Number::Limit).zip(of(Number::WithoutCache)).map(|(limit, kept)| limit - kept);
     Some(own.map_or(host, |own| own.min(host)).max(0.0))
 }
 
@@ -102,12 +101,12 @@ pub(super) const KV_OFFLOAD_LOWER: Rule = Rule {
             let unused = to == 0.0;
             let title = match unused {
                 true => format!(
-                    "Switch the KV cache of {} in host memory off: {} pinned",
+                    "Switch the KV cache of {} in host memory off: {} pinned.",
                     served.name(),
                     bytes(size as u64)
                 ),
                 false => format!(
-                    "Lower the KV cache of {} in host memory to {} (now {})",
+                    "Lower the KV cache of {} in host memory to {} (now {}).",
                     served.name(),
                     bytes(to as u64),
                     bytes(size as u64)
@@ -126,9 +125,9 @@ pub(super) const KV_OFFLOAD_LOWER: Rule = Rule {
                 (true, _) => served.sure(Confidence::High),
                 (false, Some((_, true))) => (
                     Confidence::Medium,
-                    "the host was full on average of days; how much the server's clients lose is not known".to_owned(),
+                    "The host was full on average of days; how much the server's clients lose is not known.".to_owned(),
                 ),
-                _ => (Confidence::Low, "the host is full now; days of history are not there".to_owned()),
+                _ => (Confidence::Low, "The host is full now; days of history are not there.".to_owned()),
             };
             let mut evidence = vec![Evidence::configured("KV cache in host memory", size, Unit::Bytes)];
             if let Some((stored, back)) = back {
@@ -180,7 +179,7 @@ pub(super) const KV_OFFLOAD_RAISE: Rule = Rule {
             }
             let hits = served.day.grown(OffloadHits);
             let title = format!(
-                "Raise the KV cache of {} in host memory to {} (now {})",
+                "Raise the KV cache of {} in host memory to {} (now {}).",
                 served.name(),
                 bytes((size + BY) as u64),
                 bytes(size as u64)
@@ -188,7 +187,7 @@ pub(super) const KV_OFFLOAD_RAISE: Rule = Rule {
             let why = format!(
                 "{} of what it moves there comes back, its own KV cache was full for {} while requests waited, and the host has room: {} of its memory is in use.",
                 percent(back),
-                crate::amount::seconds(served.day.full_seconds),
+                duration(served.day.full_seconds),
                 percent(used),
             );
             let mut evidence = vec![
@@ -205,7 +204,7 @@ pub(super) const KV_OFFLOAD_RAISE: Rule = Rule {
                 hits.map(|hits| Evidence::measured("tokens that it found in host memory", hits as f64, Unit::Count)),
             );
             let (confidence, seen) = served.sure(Confidence::Medium);
-            let because = format!("{seen}; how much more would be found in a larger one is not known");
+            let because = format!("{seen} How much more would be found in a larger one is not known.");
             let advice = served.draft("kv_offload_raise", offload(&served, size + BY), title, why);
             give(judged, crate::advice::Advice { evidence, confidence, because, ..advice });
         }
@@ -274,7 +273,7 @@ fn over(
     let (rule, what, size, held) = row;
     let to = (size * size / held / GIB).floor().max(1.0) * GIB;
     let title = format!(
-        "Count with {} of {what} for {}, or configure {} (now {})",
+        "Count with {} of {what} for {}, or configure {} (now {}).",
         bytes(held as u64),
         served.name(),
         bytes(to as u64),
@@ -301,7 +300,7 @@ fn over(
                 ..Saves::default()
             }),
             confidence: Confidence::Medium,
-            because: "both numbers are known; by how much a smaller one is rounded up is not".to_owned(),
+            because: "Both numbers are known; by how much a smaller one is rounded up is not.".to_owned(),
             ..advice
         },
     );
@@ -317,7 +316,7 @@ pub(super) const SWAP_SPACE: Rule = Rule {
                 continue;
             };
             let kv = served.told.held(given.view).kv_offload;
-            let title = format!("Drop --swap-space from {} at its next start: it does nothing", served.name());
+            let title = format!("Drop --swap-space from {} at its next start: it does nothing.", served.name());
             let held = match kv {
                 Some(held) if held > 0 => {
                     format!("what it holds in host memory ({}) is KV cache by --kv-offloading-size", bytes(held))
@@ -325,7 +324,7 @@ pub(super) const SWAP_SPACE: Rule = Rule {
                 _ => "use --kv-offloading-size for KV cache in host memory".to_owned(),
             };
             let why = format!(
-                "{} are configured, and its engine has no blocks for them: requests are computed again instead of swapped out; {held}.",
+                "{} are configured, and its engine has no blocks for them: preempted requests are recomputed, not swapped out; {held}.",
                 bytes(size as u64)
             );
             let change = by_hand(served.object(), "Start it without --swap-space".to_owned(), Risk::High);
@@ -334,7 +333,7 @@ pub(super) const SWAP_SPACE: Rule = Rule {
                 Evidence::configured("swap space", size, Unit::Bytes),
                 Evidence::measured("blocks that its engine has there", 0.0, Unit::Count),
             ];
-            let because = "the server itself says that it has no blocks there".to_owned();
+            let because = "The server itself says that it has no blocks there.".to_owned();
             give(judged, crate::advice::Advice { evidence, confidence: Confidence::High, because, ..advice });
         }
     },

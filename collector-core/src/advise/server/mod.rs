@@ -9,10 +9,10 @@ mod room;
 #[cfg(test)]
 mod tests;
 
-use super::draft::draft;
+use super::draft::{self, ENOUGH, MUCH};
 use super::{Given, Judged, Rule};
-use crate::action::{Action, Object};
-use crate::advice::{Advice, Confidence, Lacking};
+use crate::action::{Action, Object, Risk, by_hand};
+use crate::advice::{Advice, Confidence};
 use crate::statistic::model::{Kind, State, Statistic, Values};
 use crate::view::gpu::Gpu;
 use crate::view::model::Told;
@@ -31,11 +31,6 @@ pub(super) const RULES: &[Rule] = &[
     pace::CONCURRENCY_LOWER,
     pace::SLOTS_RAISE,
 ];
-
-/// Nothing is said of what a server does before it was seen for so long, in seconds; from then on little, and from this on much.
-const ENOUGH: f64 = 3600.0;
-const SOME: f64 = 6.0 * 3600.0;
-const MUCH: f64 = 20.0 * 3600.0;
 
 /// A model of a server that answers.
 struct Served<'a> {
@@ -82,7 +77,7 @@ impl<'a> Served<'a> {
         format!("{} ({})", self.kind.title(), self.told.server.name)
     }
 
-    /// GPUs that its workload holds memory of, without those that are only a part of one.
+    /// GPUs that its workload holds memory of.
     fn gpus(&self) -> Vec<&'a Gpu> {
         let Some(workload) = self.workload else { return Vec::new() };
         let view = self.given.view;
@@ -91,35 +86,25 @@ impl<'a> Served<'a> {
 
     /// Whether it was seen for long enough; if not, that is what is lacking.
     fn seen(&self, rule: &'static str, judged: &mut Judged) -> bool {
-        let enough = self.day.seconds >= ENOUGH;
-        if !enough {
-            let minutes = (self.day.seconds / 60.0).floor();
-            self.lacks(rule, judged, &format!("an hour of its numbers: there are {minutes} minutes"));
-        }
-        enough
+        draft::seen(judged, rule, self.object(), self.day.seconds)
     }
 
     fn lacks(&self, rule: &'static str, judged: &mut Judged, missing: &str) {
-        let lacking = Lacking { rule: rule.to_owned(), object: self.object(), missing: missing.to_owned() };
-        if !judged.lacking.contains(&lacking) {
-            judged.lacking.push(lacking);
-        }
+        judged.lacks(rule, self.object(), missing);
     }
 
     /// By how long it was seen, and no surer than `most`; with why.
     fn sure(&self, most: Confidence) -> (Confidence, String) {
-        let hours = crate::amount::fixed(self.day.seconds / 3600.0, if self.day.seconds < SOME { 1 } else { 0 });
-        match self.day.seconds {
-            seconds if seconds < SOME => (Confidence::Low, format!("it was seen for {hours} hours only")),
-            seconds if seconds < MUCH => {
-                (most.min(Confidence::Medium), format!("it was seen for {hours} hours, less than a day"))
-            }
-            _ => (most, format!("it was seen for {hours} hours of the last day")),
-        }
+        draft::sure(self.day.seconds, most)
     }
 
-    fn draft(&self, rule: &'static str, actions: Vec<Action>, title: String, why: String) -> Advice {
-        draft(rule, self.object(), actions, title, why)
+    /// Where no flag is known for it, the change is still one that restarts the server.
+    fn draft(&self, rule: &'static str, mut actions: Vec<Action>, title: String, why: String) -> Advice {
+        if actions.is_empty() {
+            let what = "what its own configuration has for it, and a restart".to_owned();
+            actions.push(by_hand(self.object(), what, Risk::High));
+        }
+        draft::draft(rule, self.object(), actions, title, why)
     }
 
     fn over(&self) -> u64 {

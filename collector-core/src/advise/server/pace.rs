@@ -4,7 +4,7 @@ use super::change::{Flags, configure};
 use super::room::{WORTH, short, spare, waited};
 use super::{Rule, each, give};
 use crate::advice::{Advice, Confidence, Evidence, Unit};
-use crate::amount::{fixed, percent, seconds};
+use crate::amount::{duration, fixed, percent};
 use crate::latency::State;
 use crate::statistic::model::Kind;
 use crate::statistic::model::Statistic::{Preemptions, RetractedTokens, Slots};
@@ -28,7 +28,7 @@ const KINDS: &[Kind] = &[Kind::Vllm, Kind::Sglang, Kind::LlamaCpp];
 
 pub(super) const CONCURRENCY_LOWER: Rule = Rule {
     name: "concurrency_lower",
-    when: "A server preempts requests (ten an hour, or a thousand of their tokens) while hardly any wait, and its GPU has no memory left for a larger KV cache: it takes in more at once than fit.",
+    when: "A server preempts requests (ten an hour, or a thousand of their tokens) while hardly any wait, and its GPU has no memory left for a larger KV cache: it admits more at once than its KV cache holds.",
     needs: "metrics of vLLM or SGLang, and NVML",
     judge: |given, judged| {
         for served in each(given, &[Kind::Vllm, Kind::Sglang]) {
@@ -55,17 +55,16 @@ pub(super) const CONCURRENCY_LOWER: Rule = Rule {
                 ..Flags::default()
             };
             let title = format!(
-                "Let {} work on at most {text} requests at once (it worked on up to {})",
+                "Let {} work on at most {text} requests at once (it worked on up to {}).",
                 served.name(),
                 fixed(running, 0)
             );
             let worse =
-                given.view.models.servers.get(&served.told.server.name).and_then(|told| told.models.get(served.model));
-            let worse = worse.is_some_and(|model| model.standing.state() == State::Worse);
+                served.told.models.get(served.model).is_some_and(|model| model.standing.state() == State::Worse);
             let slower = if worse { ", and its latency is worse than usual" } else { "" };
             let why = format!(
-                "In {} {said}{slower}: it admits more requests than fit, preempts some, and recomputes them. Its GPU has no memory left for a larger KV cache.",
-                seconds(day.seconds)
+                "In {} {said}{slower}: it admits more requests than its KV cache holds, preempts some and recomputes them. Its GPU has no memory left for a larger KV cache.",
+                duration(day.seconds)
             );
             evidence.push(Evidence::measured("requests that it worked on at once, at most", running, Unit::Count));
             evidence.extend(
@@ -76,7 +75,7 @@ pub(super) const CONCURRENCY_LOWER: Rule = Rule {
             evidence.push(Evidence::assumed("share of these that fits", LESS, Unit::Ratio));
             let (confidence, seen) = served.sure(Confidence::Medium);
             let because =
-                format!("{seen}; how many fit depends on the length of requests, so begin there and watch preemptions");
+                format!("{seen} How many fit depends on the length of requests, so begin there and watch preemptions.");
             let advice = served.draft("concurrency_lower", configure(&served, &flags), title, why);
             give(judged, Advice { evidence, confidence, because, ..advice });
         }
@@ -118,14 +117,14 @@ pub(super) const SLOTS_RAISE: Rule = Rule {
                 llama: vec![("--parallel", text.clone())],
                 ollama: vec![("OLLAMA_NUM_PARALLEL", text.clone())],
             };
-            let title = format!("Let {} work on {text} requests at once (now {})", served.name(), fixed(slots, 0));
+            let title = format!("Let {} work on {text} requests at once (now {}).", served.name(), fixed(slots, 0));
             let share = match served.kind {
                 Kind::LlamaCpp => " Slots share the context: raise --ctx-size with them, unless requests are short.",
                 _ => "",
             };
             let why = format!(
                 "For {} requests waited while all {} places were taken, its GPU ran something in {} of that time (aim: 85 to 90 %), and at most {} of its KV cache was in use.{share}",
-                seconds(day.placed_seconds),
+                duration(day.placed_seconds),
                 fixed(slots, 0),
                 percent(used),
                 percent(kv),
@@ -142,7 +141,7 @@ pub(super) const SLOTS_RAISE: Rule = Rule {
                 Evidence::computed("factor for which GPU and KV cache have room", factor, Unit::Ratio),
             ];
             let (confidence, seen) = served.sure(Confidence::Medium);
-            let because = format!("{seen}; utilization says that a GPU ran something, not how much of it was busy");
+            let because = format!("{seen} Utilization says that a GPU ran something, not how much of it was busy.");
             let saves = waited(&served, "a place is free for each request that waited");
             let advice = served.draft("slots_raise", configure(&served, &flags), title, why);
             give(judged, Advice { evidence, saves: Some(saves), confidence, because, ..advice });

@@ -46,22 +46,19 @@ pub(super) const PROMPT_CACHE_LOWER: Rule = Rule {
 fn bounded(judged: &mut Judged, served: &Served<'_>, limit: f64, held: f64, left: f64) {
     let to = (((held + OF_LEFT * left) / STEP).floor() * STEP).max(0.0);
     let title =
-        format!("Limit the prompt cache of {} to {} (now {})", served.name(), bytes(to as u64), bytes(limit as u64));
+        format!("Limit the prompt cache of {} to {} (now {}).", served.name(), bytes(to as u64), bytes(limit as u64));
     let why = format!(
         "It keeps the prompts of requests that ended in host memory, up to {}; it holds {} of that, and {} more is left for it before its limit or the host's memory is reached.",
         bytes(limit as u64),
         bytes(held as u64),
         bytes(left as u64),
     );
+    let left = Evidence::computed("memory left to its workload and the host", left, Unit::Bytes);
     let advice = served.draft("prompt_cache_lower", configure(served, &cache_flags(to)), title, why);
     give(
         judged,
         crate::advice::Advice {
-            evidence: vec![
-                Evidence::configured("prompt cache, at most", limit, Unit::Bytes),
-                Evidence::measured("prompt cache now, as its anonymous memory grew since it serves", held, Unit::Bytes),
-                Evidence::computed("memory left to its workload and the host", left, Unit::Bytes),
-            ],
+            evidence: evidence(limit, held, left),
             saves: Some(Saves {
                 over_seconds: served.over(),
                 bytes: Some(limit - to),
@@ -69,7 +66,7 @@ fn bounded(judged: &mut Judged, served: &Served<'_>, limit: f64, held: f64, left
                 ..Saves::default()
             }),
             confidence: Confidence::Medium,
-            because: "what it may take and what is left are known; whether enough different prompts come is not"
+            because: "What it may take and what is left are known; whether enough different prompts come is not."
                 .to_owned(),
             ..advice
         },
@@ -84,21 +81,18 @@ fn useless(judged: &mut Judged, served: &Served<'_>, limit: f64, held: f64) {
     if held < GIB || looked < LOOKED || share >= USELESS || !served.seen("prompt_cache_lower", judged) {
         return;
     }
-    let title = format!("Switch the prompt cache of {} off: it holds {}", served.name(), bytes(held as u64));
+    let title = format!("Switch the prompt cache of {} off: it holds {}.", served.name(), bytes(held as u64));
     let why = format!(
         "Of {looked} tokens of prompts {} were found again, in its slots and in the cache together: its clients send other prompts each time.",
         percent(share)
     );
+    let found = Evidence::measured("tokens of prompts that were found again, of all", share, Unit::Ratio);
     let (confidence, because) = served.sure(Confidence::Medium);
     let advice = served.draft("prompt_cache_lower", configure(served, &cache_flags(0.0)), title, why);
     give(
         judged,
         crate::advice::Advice {
-            evidence: vec![
-                Evidence::configured("prompt cache, at most", limit, Unit::Bytes),
-                Evidence::measured("prompt cache now, as its anonymous memory grew since it serves", held, Unit::Bytes),
-                Evidence::measured("tokens of prompts that were found again, of all", share, Unit::Ratio),
-            ],
+            evidence: evidence(limit, held, found),
             saves: Some(Saves {
                 over_seconds: served.over(),
                 bytes: Some(held),
@@ -110,6 +104,15 @@ fn useless(judged: &mut Judged, served: &Served<'_>, limit: f64, held: f64) {
             ..advice
         },
     );
+}
+
+/// Its size and what it holds, and what makes that too much.
+fn evidence(limit: f64, held: f64, more: Evidence) -> Vec<Evidence> {
+    vec![
+        Evidence::configured("prompt cache, at most", limit, Unit::Bytes),
+        Evidence::measured("prompt cache now, as its anonymous memory grew since it serves", held, Unit::Bytes),
+        more,
+    ]
 }
 
 fn cache_flags(to: f64) -> Flags {

@@ -3,7 +3,7 @@
 use super::change::{Flags, configure, of_ollama};
 use super::{Rule, Served, each, give};
 use crate::advice::{Advice, Confidence, Evidence, Saves, Unit};
-use crate::amount::{bytes, fixed, percent, seconds};
+use crate::amount::{bytes, duration, fixed, percent};
 use crate::statistic::gpu::Statistic::{MemoryFree, MemoryTotal};
 use crate::statistic::model::Kind;
 use crate::statistic::model::Statistic::{GpuShare, KvBytes, KvTokens, Preemptions, RetractedTokens};
@@ -39,7 +39,7 @@ pub(super) fn short(served: &Served<'_>) -> Option<(String, Vec<Evidence>)> {
     if day.full_seconds >= SHORT_SECONDS && day.full_seconds >= SHORT * day.seconds {
         said.push(format!(
             "its KV cache was 90 % full or more for {} while requests waited",
-            seconds(day.full_seconds)
+            duration(day.full_seconds)
         ));
         evidence.push(Evidence::measured(
             "time in which its KV cache was full and requests waited",
@@ -50,7 +50,7 @@ pub(super) fn short(served: &Served<'_>) -> Option<(String, Vec<Evidence>)> {
     let hours = (day.seconds / 3600.0).max(1.0);
     let preempted = day.grown(Preemptions).filter(|count| *count as f64 >= PREEMPTED * hours);
     if let Some(count) = preempted {
-        said.push(format!("{count} requests lost their place in it and were computed again"));
+        said.push(format!("{count} requests were preempted and recomputed"));
         evidence.push(Evidence::measured("requests that were preempted", count as f64, Unit::Count));
     }
     // Of a request that is sent back at least one token is lost.
@@ -153,7 +153,7 @@ pub(super) const KV_CACHE_RAISE: Rule = Rule {
                         ..Flags::default()
                     };
                     let title = format!(
-                        "Give the KV cache of {} more of its GPU: {text} of its memory (now {})",
+                        "Give the KV cache of {} more of its GPU: {text} of its memory (now {}).",
                         served.name(),
                         fixed(share, 2)
                     );
@@ -162,7 +162,7 @@ pub(super) const KV_CACHE_RAISE: Rule = Rule {
             };
             let why = format!(
                 "In {} {short}, and {} of its GPU's memory are free for it.",
-                seconds(served.day.seconds),
+                duration(served.day.seconds),
                 bytes(spare.bytes as u64)
             );
             // Who shares the GPU may need what is free. What else its own computation needs, or how many bits its cache has, is not known.
@@ -173,7 +173,7 @@ pub(super) const KV_CACHE_RAISE: Rule = Rule {
             };
             let (confidence, mut because) = served.sure(most);
             if spare.shared {
-                because += ", but others hold memory of this GPU as well, and may need what is free";
+                because += " Others hold memory of this GPU as well, and may need what is free.";
             }
             let saves = waited(&served, "requests do not wait once there is room for them");
             let advice = served.draft("kv_cache_raise", actions, title, why);
@@ -195,13 +195,13 @@ fn smaller(served: &Served<'_>) -> (String, Vec<crate::action::Action>) {
     };
     let title = match now {
         Some(tokens) => format!(
-            "Raise the context of {} to {} tokens (now {}), with its KV cache in 8 bits, which takes half as much",
+            "Raise the context of {} to {} tokens (now {}), with its KV cache in 8 bits, which takes half as much.",
             served.name(),
             fixed(2.0 * tokens, 0),
             fixed(tokens, 0)
         ),
         None => format!(
-            "Keep the KV cache of {} in 8 bits: it takes half as much, and there is room for twice its context",
+            "Keep the KV cache of {} in 8 bits: it takes half as much, and there is room for twice its context.",
             served.name()
         ),
     };
@@ -263,7 +263,7 @@ pub(super) const KV_CACHE_LOWER: Rule = Rule {
                 ..Flags::default()
             });
             let title = format!(
-                "Lower the KV cache of {} by {}{}",
+                "Lower the KV cache of {} by {}{}.",
                 served.name(),
                 bytes(freed as u64),
                 text.map_or(String::new(), |text| format!(": {text} of its GPU's memory"))
@@ -272,7 +272,7 @@ pub(super) const KV_CACHE_LOWER: Rule = Rule {
                 "It never used more than {} of {} in {}, and {}.",
                 percent(most),
                 bytes(size as u64),
-                seconds(day.kv.seconds),
+                duration(day.kv.seconds),
                 if waits { "others wait for GPU memory" } else { "others hold memory of the same GPU" },
             );
             let mut evidence = vec![
@@ -291,7 +291,7 @@ pub(super) const KV_CACHE_LOWER: Rule = Rule {
                 ..Saves::default()
             };
             let confidence = if waits { Confidence::Medium } else { Confidence::Low };
-            let because = "a day is known, but not a week; prefixes that stay in the free part are found again, and then no longer".to_owned();
+            let because = "A day is known, but not a week; prefixes that stay in the free part are found again, and then no longer.".to_owned();
             let advice = served.draft("kv_cache_lower", configure(&served, &flags), title, why);
             give(judged, Advice { evidence, saves: Some(saves), confidence, because, ..advice });
         }

@@ -1,11 +1,13 @@
 //! Each rule where it is given, where it just is not, and where something is missing.
 
+use crate::action::Kind::ByHand;
+use crate::action::Risk;
 use crate::advice::{Advice, Confidence};
 use crate::advise::world::{GIB, OTHER, OWN, World, holder};
 use crate::past::Day;
 use crate::statistic::model::Statistic::*;
 use crate::statistic::model::{Kind, Memory};
-use crate::statistic::workload::Statistic::{MemoryCurrent, MemoryFile, MemoryLimit};
+use crate::statistic::workload::Statistic::{MemoryCurrent, MemoryLimit, MemoryWithoutCache};
 
 /// The first command of an advice, and how sure it is.
 fn typed(advice: &Advice) -> (String, Confidence) {
@@ -16,7 +18,7 @@ fn typed(advice: &Advice) -> (String, Confidence) {
 /// llama-server with the default prompt cache, of which so much is filled, in a workload with a limit.
 fn llama(filled: u64, limit: u64) -> World {
     let mut world = World::new(Kind::LlamaCpp).set(&[(PromptCacheBytes, 8 * GIB)]);
-    world.workload = vec![(MemoryCurrent, 6 * GIB), (MemoryLimit, limit), (MemoryFile, 2 * GIB)];
+    world.workload = vec![(MemoryCurrent, 6 * GIB), (MemoryLimit, limit), (MemoryWithoutCache, 4 * GIB)];
     world.memory = Some(Memory { anon: 3 * GIB, ..Memory::default() });
     let mut world = world.hours(0.1);
     world.memory = Some(Memory { anon: 3 * GIB + filled, ..Memory::default() });
@@ -229,5 +231,6 @@ fn weights_of_a_gibibyte_are_not_lowered_to_nothing() {
     let mut world = World::new(Kind::Vllm).card(2 * GIB, 60).set(&[(WeightOffloadBytes, GIB)]);
     world.memory = Some(Memory { shmem: 4 * GIB, pinned: 4 * GIB, ..Memory::default() });
     let advice = world.hours(0.1).advice("weight_offload_over").unwrap();
-    assert_eq!(advice.actions, []);
+    let [change] = &advice.actions[..] else { panic!("{advice:?}") };
+    assert_eq!((change.kind, change.risk, advice.risk), (ByHand, Risk::High, Risk::High), "the change is a restart");
 }

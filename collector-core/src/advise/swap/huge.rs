@@ -3,10 +3,10 @@
 use collector_common::histogram;
 
 use crate::action::{Object, huge_pages_defrag};
-use crate::advice::{Advice, Confidence, Evidence, Lacking, Saves, Unit};
+use crate::advice::{Advice, Confidence, Evidence, Saves, Unit};
 use crate::advise::draft::draft;
 use crate::advise::{Given, Judged, Rule};
-use crate::amount::seconds;
+use crate::amount::duration;
 use crate::statistic::host::Statistic;
 use crate::view::number::{Known, Number};
 
@@ -34,8 +34,8 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
     let waited = view.host.compaction[histogram::SUM] as f64 / 1e9;
     if ran < HOUR {
         if waited >= STALLS {
-            let missing = format!("an hour of compaction: the agent has run for {}", seconds(ran));
-            judged.lacking.push(Lacking { rule: DEFRAG.name.to_owned(), object: Object::Host, missing });
+            let missing = format!("an hour of compaction: the agent has run for {}", duration(ran));
+            judged.lacks(DEFRAG.name, Object::Host, missing);
         }
         return;
     }
@@ -48,8 +48,8 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
     evidence.extend(held.map(|bytes| Evidence::measured("anonymous memory in huge pages", bytes as f64, Unit::Bytes)));
     let title = "Set transparent_hugepage/defrag from always to defer+madvise.".to_owned();
     let why = format!(
-        "Tasks spent {} an hour moving memory together before a page fault was served. With defer+madvise only who asks for huge pages waits, and others get theirs later, in the background.",
-        seconds(an_hour)
+        "Tasks spent {} an hour in direct compaction. With defer+madvise only memory marked MADV_HUGEPAGE waits for it; the rest gets huge pages later, in the background.",
+        duration(an_hour)
     );
     let confidence = if an_hour >= MANY { Confidence::High } else { Confidence::Medium };
     let because = "Compaction for other large allocations, of drivers and the network, goes on.".to_owned();

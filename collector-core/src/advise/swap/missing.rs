@@ -6,7 +6,7 @@ use crate::advise::draft::draft;
 use crate::advise::need::round_up;
 use crate::advise::shortage::Shortage;
 use crate::advise::{Given, Judged, Rule};
-use crate::amount::{bytes, percent, seconds};
+use crate::amount::{bytes, duration, percent};
 use crate::statistic::filesystem::Statistic::{Available, Size};
 use crate::statistic::host::Statistic;
 use crate::view::View;
@@ -70,7 +70,7 @@ fn advice(given: &Given<'_>, host: Shortage, swappable: f64) -> Advice {
         Evidence::measured("swap", 0.0, Unit::Bytes),
     ];
     let harm = match host.kills {
-        0 => format!("tasks waited {} for memory", seconds(host.waited)),
+        0 => format!("tasks waited {} for memory", duration(host.waited)),
         1 => "the OOM killer killed a process".to_owned(),
         more => format!("the OOM killer killed {more} processes"),
     };

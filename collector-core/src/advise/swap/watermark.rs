@@ -3,11 +3,11 @@
 use collector_common::histogram;
 
 use crate::action::{Object, sysctl};
-use crate::advice::{Advice, Confidence, Evidence, Lacking, Saves, Unit};
+use crate::advice::{Advice, Confidence, Evidence, Saves, Unit};
 use crate::advise::draft::draft;
 use crate::advise::shortage::Shortage;
 use crate::advise::{Given, Judged, Rule};
-use crate::amount::{bytes, seconds};
+use crate::amount::{bytes, duration};
 use crate::signal::reclaim::Kind;
 use crate::statistic::host::Statistic;
 use crate::view::number::{Known, Number};
@@ -41,8 +41,8 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
     if ran < HOUR {
         // Nothing is missing where nobody waits.
         if waited >= STALLS {
-            let missing = format!("an hour of direct reclaim: the agent has run for {}", seconds(ran));
-            judged.lacking.push(Lacking { rule: WATERMARK.name.to_owned(), object: Object::Host, missing });
+            let missing = format!("an hour of direct reclaim: the agent has run for {}", duration(ran));
+            judged.lacks(WATERMARK.name, Object::Host, missing);
         }
         return;
     }
@@ -64,8 +64,8 @@ fn judge(given: &Given<'_>, judged: &mut Judged) {
     }));
     let title = format!("Set vm.watermark_scale_factor from {now} to {to}.");
     let why = format!(
-        "Tasks spent {} an hour freeing memory themselves, although {} can be had: kswapd starts only when {} are left above the minimum; with {to} it would be {}.",
-        seconds(an_hour),
+        "Tasks spent {} an hour in direct reclaim, although {} is available: kswapd starts only when {} are left above the minimum; with {to} it would be {}.",
+        duration(an_hour),
         bytes(memory.available),
         bytes(ahead(now) as u64),
         bytes(ahead(to) as u64)

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::{Given, Judged, Rule};
-use crate::action::{self, Action, Command, Kind, Object, Program, Risk, Setting, Tool};
-use crate::advice::{Advice, Confidence, Evidence, Lacking, Origin, Saves, Unit};
+use crate::action::{self, Action, Command, Kind, Object, Program, Risk, Setting, Tool, by_hand, unload_model};
+use crate::advice::{Advice, Confidence, Evidence, Saves, Unit};
 use crate::amount;
 use crate::past::model::{Use, hour_of_week};
 use crate::past::{HOURS, Hour};
@@ -81,7 +81,7 @@ fn known<'a>(given: &'a Given<'_>, rule: &str, judged: &mut Judged) -> &'a std::
     }
     if !given.view.models.servers.is_empty() {
         let missing = format!("a week of history: there are {:.1} days", weeks * 7.0);
-        judged.lacking.push(Lacking { rule: rule.to_owned(), object: Object::Host, missing });
+        judged.lacks(rule, Object::Host, missing);
     }
     &NONE
 }
@@ -148,10 +148,6 @@ fn confidence(weeks: f64, share: f64) -> Confidence {
         () if weeks >= 1.8 => Confidence::Medium,
         () => Confidence::Low,
     }
-}
-
-fn evidence(what: impl Into<String>, value: f64, unit: Unit, origin: Origin) -> Evidence {
-    Evidence { what: what.into(), value, unit, origin }
 }
 
 /// A name that a shell and JSON take as it is.
@@ -225,15 +221,15 @@ fn warm(given: &Given<'_>, judged: &mut Judged) {
         judged.advice.push(Advice {
             id: format!("{WARM}:{model}"),
             rule: WARM.to_owned(),
-            title: format!("Load {model} by {at} UTC on {names}, before it is used from {hour:02}:00 on"),
+            title: format!("Load {model} by {at} UTC on {names}, before it is used from {hour:02}:00 on."),
             why: format!(
                 "It was used from {hour:02}:00 UTC on in {used_in} of {of} such hours, and in {before} of as many hours before: whoever asks first waits \
                  until it is loaded."
             ),
             evidence: vec![
-                evidence("share of these hours in which it was used", share, Unit::Ratio, Origin::Measured),
-                evidence("requests in these hours", slots.iter().map(|slot| used.week[*slot].requests).sum(), Unit::Count, Origin::Measured),
-                evidence("tokens in these hours", slots.iter().map(|slot| used.week[*slot].tokens).sum(), Unit::Count, Origin::Measured),
+                Evidence::measured("share of these hours in which it was used", share, Unit::Ratio),
+                Evidence::measured("requests in these hours", slots.iter().map(|slot| used.week[*slot].requests).sum(), Unit::Count),
+                Evidence::measured("tokens in these hours", slots.iter().map(|slot| used.week[*slot].tokens).sum(), Unit::Count),
             ],
             saves: None,
             confidence: confidence(weeks, share).min(whose.sure()),
@@ -289,15 +285,15 @@ fn keep(given: &Given<'_>, judged: &mut Judged) {
         judged.advice.push(Advice {
             id: format!("{KEEP}:{model}"),
             rule: KEEP.to_owned(),
-            title: format!("Keep {model} loaded for an hour after its last request: {} hours of the week are busy", in_row.len()),
+            title: format!("Keep {model} loaded for an hour after its last request: {} hours of the week are busy.", in_row.len()),
             why: format!(
                 "In these hours it was used in {quarters:.0} of {:.0} quarters of an hour: in {breaks:.0} it was not used at all, after which Ollama has \
                  unloaded it, unless it was told to keep it for more than its usual five minutes.",
                 4.0 * hours
             ),
             evidence: vec![
-                evidence("hours of the week in which it is used for hours", in_row.len() as f64, Unit::Count, Origin::Computed),
-                evidence("quarters of an hour of these without use", breaks, Unit::Count, Origin::Measured),
+                Evidence::computed("hours of the week in which it is used for hours", in_row.len() as f64, Unit::Count),
+                Evidence::measured("quarters of an hour of these without use", breaks, Unit::Count),
             ],
             saves: None,
             // What OLLAMA_KEEP_ALIVE is nobody told.
@@ -343,40 +339,34 @@ fn unload(given: &Given<'_>, judged: &mut Judged) {
         let days = idle as f64 / (24 * HOUR_NS) as f64;
         let holds =
             bytes.map(|bytes| format!(" It holds {} of GPU memory.", amount::bytes(bytes as u64))).unwrap_or_default();
-        let is_ollama = told.server.kind == Some(server::Kind::Ollama);
-        let risk = if is_ollama { Risk::Low } else { Risk::High };
-        let undo = if is_ollama { "The next request loads it again." } else { "Start its server again." };
+        let action = told.server.kind.and_then(|kind| unload_model(object.clone(), kind, &told.server.url, model));
+        let action = action.unwrap_or_else(|| Action {
+            key: Some(model.to_string()),
+            undo: "Start its server again.".to_owned(),
+            ..by_hand(object.clone(), "stop its server until it is needed".to_owned(), Risk::High)
+        });
         judged.advice.push(Advice {
             id: format!("{UNLOAD}:{model}"),
             rule: UNLOAD.to_owned(),
-            title: format!("Unload {model}: it was not used for {days:.1} days"),
+            title: format!("Unload {model}: it was not used for {days:.1} days."),
             why: format!(
                 "In none of the next 24 hours of the week it was used in more than {} of the weeks that are known.{holds}",
                 amount::percent(UNUSED)
             ),
             evidence: vec![
-                evidence("time since it was last used", idle as f64 / 1e9, Unit::Seconds, Origin::Measured),
-                evidence("highest share of weeks in which it was used in one of the next 24 hours", most, Unit::Ratio, Origin::Measured),
+                Evidence::measured("time since it was last used", idle as f64 / 1e9, Unit::Seconds),
+                Evidence::measured("highest share of weeks in which it was used in one of the next 24 hours", most, Unit::Ratio),
             ],
             saves: bytes.map(|bytes| Saves {
                 over_seconds: (days * 86_400.0) as u64,
                 bytes: Some(bytes),
-                assuming: "All GPU memory of the workload belongs to this model.".to_owned(),
+                assuming: "all GPU memory of the workload belongs to this model".to_owned(),
                 ..Saves::default()
             }),
             confidence: confidence(weeks, 1.0 - most).min(whose.sure()),
             because: format!("{weeks:.1} weeks are known.{}", whose.doubt()),
-            risk,
-            actions: vec![Action {
-                kind: if is_ollama { Kind::UnloadModel } else { Kind::ByHand },
-                object: object.clone(),
-                key: Some(model.to_string()),
-                before: Some("loaded".to_owned()),
-                after: Some(if is_ollama { "unloaded" } else { "its server stopped until it is needed" }.to_owned()),
-                risk,
-                undo: undo.to_owned(),
-                commands: if is_ollama { ask_ollama(told, model, "0") } else { Vec::new() },
-            }],
+            risk: action.risk,
+            actions: vec![action],
             object,
         });
     }

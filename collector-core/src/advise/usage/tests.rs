@@ -58,6 +58,7 @@ fn tell(view: &mut View, kind: server::Kind, models: &[&str], cgroup: Option<Id>
 fn judged(view: &View, past: &Past) -> Judged {
     let mut judged = Judged::default();
     RULES.iter().for_each(|rule| (rule.judge)(&Given { view, past }, &mut judged));
+    judged.advice.iter().for_each(Advice::assert_sentences);
     judged
 }
 
@@ -154,7 +155,9 @@ fn a_model_that_nobody_uses_is_unloaded_unless_its_hours_come_next() {
     let found = judged(&view, &idle).advice;
     let unload = found.iter().find(|advice| advice.rule == UNLOAD).unwrap();
     assert!(unload.title.contains("2.0 days") && unload.confidence == Confidence::High, "{unload:?}");
-    assert!(unload.actions[0].commands[0].text.contains("\"keep_alive\": 0"), "{unload:?}");
+    let [stop, ask] = &unload.actions[0].commands[..] else { panic!("{unload:?}") };
+    assert_eq!((unload.risk, &*stop.text), (Risk::Low, "ollama stop llama3:8b"));
+    assert!(ask.text.contains("\"keep_alive\":0") && ask.text.contains("/api/generate"), "{unload:?}");
     let stop = judged(&super::tests::view(server::Kind::Vllm, &["llama3:8b"]), &idle).advice;
     let stop = stop.iter().find(|advice| advice.rule == UNLOAD).unwrap();
     assert_eq!((stop.risk, &*stop.actions[0].undo), (Risk::High, "Start its server again."));
