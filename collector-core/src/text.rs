@@ -52,6 +52,12 @@ pub fn unescape(text: &str) -> Cow<'_, [u8]> {
     Cow::Owned(bytes)
 }
 
+/// The text beginning with a capital letter.
+pub fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// The text without characters that must not be shown. Text that was escaped stays as it is.
 pub fn shown(text: &str) -> Cow<'_, str> {
     match text.chars().all(is_shown) {

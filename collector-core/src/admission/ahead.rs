@@ -35,7 +35,7 @@ pub fn fits(view: &View, uid: u32, want: &Want, gpus: &[String], period: Period)
         let show = |amount: u64| words::amount(resource, amount);
         let what = words::name(resource, of);
         format!(
-            "{what}: {} needed then, and of {} others were promised {} for that time",
+            "{what}: needs {}, and of {} there are {} reserved for that time",
             show(need),
             show(all),
             show(promised)

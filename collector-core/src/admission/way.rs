@@ -29,7 +29,7 @@ pub(super) fn reserved(one: &Claimed, amount: u64, line: &Line) -> Option<Way> {
     let ending = soon.map(|seconds| format!(", and ends in {seconds} s at the latest")).unwrap_or_default();
     let later = one.begins.filter(|begins| *begins > 0);
     let unused = match later {
-        Some(begins) => format!(" from in {} min on", begins.div_ceil(60 * SECOND)),
+        Some(begins) => format!(", starting in {} min", begins.div_ceil(60 * SECOND)),
         None if line.resource == "slot" => String::new(),
         None => " that is not used yet".to_owned(),
     };

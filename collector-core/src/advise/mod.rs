@@ -16,7 +16,7 @@ mod scale;
 mod server;
 mod shortage;
 #[cfg(test)]
-mod stage;
+pub(crate) mod stage;
 mod swap;
 mod usage;
 mod watch;

@@ -10,14 +10,12 @@ use super::block::{Block, Table};
 use super::words::UNKNOWN;
 use super::zone::Zone;
 use crate::amount::percent;
+use crate::past::{DAY_NAMES, HOURS, hour_of_week};
 use crate::series::Series;
 use crate::tier::{Extent, Figure, Rare, kept};
 
-const HOUR_NS: u64 = 3_600_000_000_000;
-pub const HOURS: usize = 7 * 24;
 /// With fewer hours of the week known a table says nothing.
 const LEAST: usize = 24;
-const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 /// What can be nearest its limit, in the order in which ties are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -58,13 +56,12 @@ pub(super) fn hours(material: &Material) -> Vec<Hour> {
     let mut see = |time: u64, resource: Resource, used: Option<f32>, limit: Option<f32>| {
         let (Some(used), Some(limit)) = (used, limit.filter(|limit| *limit > 0.0)) else { return };
         let free = (1.0 - f64::from(used) / f64::from(limit)).clamp(0.0, 1.0);
-        let slot = &mut least[of_week(time)];
+        let slot = &mut least[hour_of_week(time)];
         if slot.is_none_or(|known| (free, resource) < known) {
             *slot = Some((free, resource));
         }
     };
-    let cpus = material.counts.iter().rev().find(|(_, rare, _)| matches!(rare, Rare::Cpus));
-    let cpus = cpus.map(|(.., count)| *count as f32);
+    let cpus = Rare::last(&material.counts, |rare| matches!(rare, Rare::Cpus)).map(|count| count as f32);
     for known in &material.host {
         let of = |series: Series| kept(series).map_or([None; 3], |at| known.values[at]) as Extent;
         see(known.time, Resource::Memory, of(Series::Memory)[2], of(Series::MemoryLimit)[2]);
@@ -97,11 +94,6 @@ pub(super) fn hours(material: &Material) -> Vec<Hour> {
         .collect()
 }
 
-fn of_week(time: u64) -> usize {
-    // The epoch was a Thursday.
-    ((time / HOUR_NS + 3 * 24) % HOURS as u64) as usize
-}
-
 /// A row for each hour of the day, a column for each day of the week, in local time; nothing if less than a day is known.
 pub(super) fn capacity(blocks: &mut Vec<Block>, hours: &[Hour], to: u64, zone: &Zone) {
     if hours.len() < LEAST {
@@ -121,18 +113,18 @@ pub(super) fn capacity(blocks: &mut Vec<Block>, hours: &[Hour], to: u64, zone: &
     let of = |(count, resource): &(usize, Resource)| format!("{} in {count}", resource.word());
     let binds: Vec<String> = counts.iter().filter(|(count, _)| *count > 0).map(of).collect();
     let mut text = format!(
-        "The least that was free of what was nearest its limit, by hour of the week ({name}). Nearest were, of {} hours that are known: {}.",
+        "Least free share of the scarcest resource, by hour of the week ({name}). Scarcest in the {} known hours: {}.",
         hours.len(),
         binds.join(", ")
     );
     if let Some(worst) = worst {
         let at = local(worst);
-        let (day, hour) = (DAYS[at / 24], at % 24);
-        text +=
-            &format!(" The least: {} of {} on {day} from {hour:02}:00.", percent(worst.free_ratio), worst.binds.word());
+        let (day, hour) = (DAY_NAMES[at / 24], at % 24);
+        text += &format!(" Minimum: {} of {} on {day} at {hour:02}:00.", percent(worst.free_ratio), worst.binds.word());
     }
     blocks.push(Block::Paragraph(text));
-    let mut table = Table::new(["FROM", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"], 1);
+    let [mon, tue, wed, thu, fri, sat, sun] = DAY_NAMES;
+    let mut table = Table::new(["FROM", mon, tue, wed, thu, fri, sat, sun], 1);
     for hour in 0..24 {
         let cell = |day: usize| {
             let found = hours.iter().find(|known| local(known) == day * 24 + hour);
@@ -150,6 +142,7 @@ mod tests {
     use crate::digest::card::{self, Card};
     use crate::tier::{FIGURES, KEPT, Known};
 
+    const HOUR_NS: u64 = 3_600_000_000_000;
     const STEP: u64 = HOUR_NS / 4;
     /// The first Monday.
     const MONDAY: u64 = 4 * 24 * HOUR_NS;

@@ -206,7 +206,7 @@ fn outlook(subject: &Subject, now: u64, hours: u64) -> Result<Outlook, String> {
     let steps = Steps::new(&subject.quarters, now).ok_or("nothing is known of it")?;
     let silent = now.saturating_sub(steps.end());
     if silent > ENDED_NS {
-        return Err(format!("nothing new is known of it for {} h", silent / 3_600_000_000_000));
+        return Err(format!("no new data for {} h", silent / 3_600_000_000_000));
     }
     let known = steps.known_hours();
     let lacks = || format!("{LEAST_HOURS} hours of history: there are {known:.1}");
@@ -287,7 +287,7 @@ fn cleaners(subject: &Subject, saw: Option<saw::Saw>, steps: &Steps, points: &[P
     let when = |from: f64| points.iter().find(|point| point.value >= from).map(|point| point.time);
     let seen = saw.map(|saw| {
         let hours = saw.every / steps.an_hour() as f64;
-        let who = format!("something that was seen to clean up {} times, each {hours:.0} h", saw.falls);
+        let who = format!("a cleanup that was seen {} times, every {hours:.0} h", saw.falls);
         Cleaner { who, from: saw.top, time: when(saw.top) }
     });
     let known =

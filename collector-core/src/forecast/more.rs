@@ -8,8 +8,9 @@ use super::sentence::amount_of;
 use super::{Facts, Material, Resource};
 use crate::advice::Unit;
 use crate::lease::Decision;
-use crate::past::model::hour_of_week;
+use crate::past::{DAY_NAMES, hour_of_week};
 use crate::series::Series;
+use crate::text::capital;
 use crate::tier::{Figure, Known, Rare, kept};
 
 /// With fewer hours nobody can say.
@@ -76,13 +77,11 @@ pub fn one_more(host: &Material, workload: &Material, facts: &Facts) -> OneMore 
         (None, _) => not_known.push(format!("how much memory {name} takes")),
         (_, None) => not_known.push("how much memory this host has".to_owned()),
     }
-    let cpus =
-        host.counts.iter().rev().find(|(_, rare, _)| matches!(rare, Rare::Cpus)).map(|(.., count)| *count as f64);
-    match (needs(Series::Cpu), cpus) {
+    // CPUs are shared: what counts is the mean of a quarter, not its busiest second.
+    let mean = |known: &Known| kept(Series::Cpu).and_then(|at| known.values[at][1]).map(f64::from);
+    let need = quantile(workload.quarters.iter().filter_map(mean).collect(), QUANTILE);
+    match (need, Rare::last(&host.counts, |rare| matches!(rare, Rare::Cpus)).map(|count| count as f64)) {
         (Some(need), Some(limit)) => {
-            // CPUs are shared: what counts is the mean of a quarter, not its busiest second.
-            let mean = |known: &Known| kept(Series::Cpu).and_then(|at| known.values[at][1]).map(f64::from);
-            let need = quantile(workload.quarters.iter().filter_map(mean).collect(), QUANTILE).unwrap_or(need);
             let rows: Vec<_> = host.quarters.iter().filter_map(|known| Some((known.time, mean(known)?))).collect();
             parts.extend(part(Resource::Cpu, None, Unit::Cpus, need, limit, &rows));
         }
@@ -177,7 +176,7 @@ fn sentence(name: &str, verdict: Decision, parts: &[Part], hours: f64, not_known
     let show = |value: f64| amount_of(first.unit, value);
     let what = what(first);
     let numbers = format!(
-        "one takes {} of {what}, of which {} were free at least and {} in the middle",
+        "one needs {} of {what}; free were {} at the minimum, {} at the median",
         show(first.need),
         show(first.free_least),
         show(first.free_middle)
@@ -199,7 +198,7 @@ fn sentence(name: &str, verdict: Decision, parts: &[Part], hours: f64, not_known
         text += &format!(" It was short on {} (UTC){more}.", named.join(", "));
     }
     if first.resource == Resource::Vram {
-        text += " That all of its GPU memory is on one GPU is assumed.";
+        text += " Assumes that all its GPU memory is on one GPU.";
     }
     text
 }
@@ -215,15 +214,9 @@ fn what(part: &Part) -> String {
     }
 }
 
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().collect::<String>() + letters.as_str()).unwrap_or_default()
-}
-
 /// `Mon 09:00`.
 pub fn hour_name(hour: u16) -> String {
-    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-    format!("{} {:02}:00", DAYS[usize::from(hour / 24 % 7)], hour % 24)
+    format!("{} {:02}:00", DAY_NAMES[usize::from(hour / 24 % 7)], hour % 24)
 }
 
 #[cfg(test)]

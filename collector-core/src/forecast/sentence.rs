@@ -14,8 +14,8 @@ pub(super) fn of(outlook: &Outlook, now: u64) -> String {
         Shape::Grows => text += &format!(", grows by {} a day", show(outlook.a_day)),
         Shape::Shrinks => text += &format!(", shrinks by {} a day", show(-outlook.a_day)),
         Shape::Flat => text += ", flat",
-        Shape::Daily => text += ", with a pattern of the day",
-        Shape::Weekly => text += ", with a pattern of the week",
+        Shape::Daily => text += ", with a daily pattern",
+        Shape::Weekly => text += ", with a weekly pattern",
         Shape::Saw => text += ", rises and falls again and again",
     }
     if let Some(last) = outlook.points.last() {
@@ -50,12 +50,12 @@ fn reach(outlook: &Outlook, now: u64) -> String {
     let away = |time: u64| span(time.saturating_sub(now) as f64 / HOUR_NS);
     match outlook.reaches {
         Some(reach) => match reach.time {
-            Some(time) => format!(", reached in {}, one time in ten within {}", away(time), away(reach.earliest)),
-            None => format!(", one time in ten reached within {}", away(reach.earliest)),
+            Some(time) => format!(", reached in {} (10 % chance: within {})", away(time), away(reach.earliest)),
+            None => format!(", 10 % chance to reach it within {}", away(reach.earliest)),
         },
         None => match highest(&outlook.points) {
             Some(high) if high > outlook.now => {
-                format!(", not reached (at most {} nine times in ten)", amount_of(outlook.unit, high))
+                format!(", not reached (below {} with 90 % probability)", amount_of(outlook.unit, high))
             }
             _ => ", not reached".to_owned(),
         },

@@ -21,7 +21,6 @@ pub struct Steps {
     /// Length of each, in nanoseconds.
     pub step: u64,
     pub means: Vec<Option<f64>>,
-    pub most: Vec<Option<f64>>,
 }
 
 impl Steps {
@@ -38,9 +37,8 @@ impl Steps {
         for (time, seconds, extent) in quarters() {
             parts[place(*time)].push((*extent, f32::from((*seconds).max(1))));
         }
-        let extents = parts.into_iter().map(joined);
-        let (means, most) = extents.map(|[_, mean, most]| (mean.map(f64::from), most.map(f64::from))).unzip();
-        Some(Steps { from: first / step * step, step, means, most })
+        let means = parts.into_iter().map(|part| joined(part)[1].map(f64::from)).collect();
+        Some(Steps { from: first / step * step, step, means })
     }
 
     /// Of how many hours anything is known.
@@ -81,7 +79,7 @@ mod tests {
         let days: Vec<Quarter> = (0..4 * 72).map(|place| quarter(place, (place % 4) as f32)).collect();
         let steps = Steps::new(&days, u64::MAX).unwrap();
         assert_eq!((steps.step, steps.means.len(), steps.an_hour()), (HOUR_NS, 72, 1));
-        assert_eq!((steps.means[0], steps.most[0]), (Some(1.5), Some(4.0)));
+        assert_eq!(steps.means[0], Some(1.5));
     }
 
     #[test]

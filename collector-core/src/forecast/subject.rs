@@ -30,7 +30,8 @@ pub(super) fn all(material: &Material, facts: &Facts) -> Vec<Subject> {
     let mut all =
         vec![Subject { limit, most: limit, ..subject(Resource::Memory, None, Unit::Bytes, of(Series::Memory)) }];
     let is_host = material.workload.is_none();
-    let cpus = last(&material.counts, |rare| matches!(rare, Rare::Cpus)).filter(|_| is_host);
+    let cpus =
+        Rare::last(&material.counts, |rare| matches!(rare, Rare::Cpus)).map(|count| count as f64).filter(|_| is_host);
     all.push(Subject { limit: cpus, most: cpus, ..subject(Resource::Cpu, None, Unit::Cpus, of(Series::Cpu)) });
     if is_host {
         all.extend(cards(material));
@@ -63,11 +64,6 @@ fn quarters(material: &Material, kept: usize) -> Vec<Quarter> {
     material.quarters.iter().map(|known| (known.time, known.seconds, known.values[kept])).collect()
 }
 
-/// The last value of a count.
-fn last(counts: &[(u64, Rare, u64)], is: impl Fn(&Rare) -> bool) -> Option<f64> {
-    counts.iter().rev().find(|(_, rare, _)| is(rare)).map(|(.., count)| *count as f64)
-}
-
 fn cards(material: &Material) -> Vec<Subject> {
     let mut all = Vec::new();
     for card in &material.cards {
@@ -98,7 +94,8 @@ fn disks(material: &Material, facts: &Facts) -> Vec<Subject> {
         }
     }
     let subject = |(mount, quarters): (Arc<str>, Vec<Quarter>)| {
-        let size = last(&material.counts, |rare| matches!(rare, Rare::DiskSize(of) if *of == mount));
+        let size = Rare::last(&material.counts, |rare| matches!(rare, Rare::DiskSize(of) if *of == mount));
+        let size = size.map(|bytes| bytes as f64);
         let cleans = facts.kubelet && facts.kubelet_mounts.iter().any(|kept| **kept == *mount);
         let cleaners = KUBELET.into_iter().filter(|_| cleans);
         Subject {

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::latency::duration;
 use crate::amount::bytes;
+use crate::view::leak::Kind;
 
 /// Amounts in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -59,6 +60,11 @@ pub struct LeakProcess {
 }
 
 impl Leak {
+    /// The kind of memory, as a person says it.
+    pub fn kind_name(&self) -> &'static str {
+        Kind::ALL.iter().find(|kind| kind.label() == self.memory).map_or("memory", |kind| kind.name())
+    }
+
     /// `1.20 GiB an hour`.
     pub fn pace(&self) -> String {
         format!("{} an hour", bytes(self.bytes_per_hour.max(0.0) as u64))

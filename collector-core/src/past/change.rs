@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::disk::DiskDay;
 use super::model::{MODELS, Use};
-use super::{AlertDay, Day, GpuDay, HOURS, Hour, Past, Span};
+use super::{AlertDay, Day, HOURS, Hour, Past, Span};
 use crate::standing::Standing;
 
 /// Days and hours in a part: half a megabyte as JSON at most.
 const PART: usize = 1024;
-/// GPUs, rules, filesystems or models in a part, each with its days: half a megabyte at most.
+/// Rules, filesystems or models in a part, each with its days: half a megabyte at most.
 const ENTRIES: usize = 64;
 /// Advice in a part, each some kilobytes.
 const STANDING: usize = 24;
@@ -38,9 +38,7 @@ pub struct Change {
     /// Those of which nothing is known any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gone: Vec<Arc<str>>,
-    /// All days of the GPUs and of the rules for alerts that changed; none: it is gone.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub gpus: BTreeMap<Arc<str>, Vec<GpuDay>>,
+    /// All days of the rules for alerts that changed; none: it is gone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub alerts: BTreeMap<Arc<str>, Vec<AlertDay>>,
     /// The same of filesystems, and of models; none: it is gone.
@@ -150,7 +148,6 @@ impl Change {
         };
         let part = || Change { time: after.time, events_from: after.events_from, ..Change::default() };
         let mut parts = vec![head];
-        parts.extend(pieces(differing(&before.gpus, &after.gpus)).map(|gpus| Change { gpus, ..part() }));
         parts.extend(pieces(differing(&before.alerts, &after.alerts)).map(|alerts| Change { alerts, ..part() }));
         parts.extend(pieces(differing(&before.disks, &after.disks)).map(|disks| Change { disks, ..part() }));
         parts.extend(pieces(used(before, after)).map(|models| Change { models, ..part() }));
@@ -217,7 +214,6 @@ impl Past {
                 new.apply(self.workloads.entry(name.clone()).or_default());
             }
         }
-        replace(&mut self.gpus, &change.gpus);
         replace(&mut self.alerts, &change.alerts);
         replace(&mut self.disks, &change.disks);
         change.models.iter().filter(|(_, used)| used.is_none()).for_each(|(name, _)| _ = self.models.remove(name));
@@ -260,8 +256,6 @@ mod tests {
 
     fn past() -> impl Strategy<Value = Past> {
         let name = || "[ab]{1,3}".prop_map(Arc::from);
-        let gpu = (1..9u64).prop_map(|time| GpuDay { time, ..GpuDay::default() });
-        let gpus = proptest::collection::btree_map(name(), proptest::collection::vec(gpu, 1..3), 0..3);
         let alert = (1..9u64).prop_map(|time| AlertDay { time, ..AlertDay::default() });
         let alerts = proptest::collection::btree_map(name(), proptest::collection::vec(alert, 1..3), 0..3);
         let disk = (1..9u64).prop_map(|time| DiskDay { time, ..DiskDay::default() });
@@ -269,12 +263,11 @@ mod tests {
         let used = (1..9u64).prop_map(|last| Use { last, week: vec![UseHour::default(); HOURS], ..Use::default() });
         let models = proptest::collection::btree_map(name(), used, 0..3);
         let workloads = proptest::collection::btree_map(name(), span(), 0..12);
-        (1..99u64, span(), workloads, gpus, alerts, disks, models, proptest::option::of(1..9u64)).prop_map(
-            |(time, host, workloads, gpus, alerts, disks, models, events_from)| Past {
+        (1..99u64, span(), workloads, alerts, disks, models, proptest::option::of(1..9u64)).prop_map(
+            |(time, host, workloads, alerts, disks, models, events_from)| Past {
                 time,
                 host,
                 workloads,
-                gpus,
                 alerts,
                 models,
                 disks,
@@ -311,20 +304,18 @@ mod tests {
             cpus: Some([12.34, 56.78]),
             limit: Some(21_495_808_000.0),
             memory_waiting: Some(1234.0),
-            io_waiting: Some(1234.0),
             stalls: Some(1234.0),
-            host_to_device: Some(1_234_000_000_000.0),
             kills: Some(1),
             kills_here: Some(1),
         };
         let pair = Some([21_480_000_000.0, 21_495_808_000.0]);
-        let hour = Hour { weeks: 4, memory: pair, vram: pair, cpus: Some([12.34, 56.78]), host_to_device: pair };
+        let hour = Hour { weeks: 4, memory: pair };
         let span = |week: bool| Span {
             days: (20_000..20_028).map(day).collect(),
             week: if week { vec![hour; HOURS] } else { Vec::new() },
         };
         let name = |index: usize| Arc::from(format!("kubepods/burstable/pod-of-some-team/{index:03}"));
-        let workloads = (0..workloads).map(|index| (name(index), span(index < super::super::draft::WEEKS))).collect();
+        let workloads = (0..workloads).map(|index| (name(index), span(false))).collect();
         Past { time: 1, host: span(true), workloads, ..Past::default() }
     }
 
@@ -359,20 +350,11 @@ mod tests {
     }
 
     #[test]
-    fn the_days_of_all_gpus_and_rules_fit_into_lines() {
-        let gpu = |time: u64| GpuDay {
-            time: time * 86_400_000_000_000,
-            seconds: 86_400,
-            utilization: Some([0.1234, 0.5678]),
-            memory: Some([85_890_000_000.0, 85_899_345_920.0]),
-        };
+    fn the_days_of_all_rules_fit_into_lines() {
         let alert = |time: u64| AlertDay { time: time * 86_400_000_000_000, fired: 86_400, seconds: 86_400 };
-        let gpus = (0..256).map(|number| {
-            (Arc::from(format!("GPU-01234567-89ab-cdef-0123-{number:012}")), (20_000..20_028).map(gpu).collect())
-        });
         let alerts = (0..512)
             .map(|number| (Arc::from(format!("A rule of some team {number}")), (20_000..20_028).map(alert).collect()));
-        let past = Past { time: 1, gpus: gpus.collect(), alerts: alerts.collect(), ..Past::default() };
+        let past = Past { time: 1, alerts: alerts.collect(), ..Past::default() };
         let parts = Change::between(&Past::default(), &past);
         let lines: Vec<usize> = parts.iter().map(|part| serde_json::to_string(part).unwrap().len()).collect();
         assert!(lines.len() > 2 && lines.iter().all(|bytes| *bytes < 3 << 18), "{lines:?}");

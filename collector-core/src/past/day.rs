@@ -1,8 +1,8 @@
 //! Days from quarters of an hour. Knows neither hours of the week nor which workloads matter.
 
-use super::{Day, GpuDay};
+use super::Day;
 use crate::series::Series;
-use crate::tier::{Extent, FIGURES, Figure, Known, Tier, joined, kept};
+use crate::tier::{Extent, Known, Tier, joined, kept};
 
 pub const DAY_NS: u64 = 86_400 * 1_000_000_000;
 
@@ -36,28 +36,14 @@ impl Day {
             cpus: spread(joined(all(Series::Cpu))).map(|values| values.map(short)),
             limit,
             memory_waiting: total(Series::MemoryWaiting).map(short),
-            io_waiting: total(Series::IoWaiting).map(short),
             stalls: total(Series::Stalls).map(short),
-            host_to_device: total(Series::HostToDevice).map(short),
             kills: None,
             kills_here: None,
         }
     }
 }
 
-impl GpuDay {
-    pub fn of(time: u64, quarters: &[Known<FIGURES>]) -> GpuDay {
-        let of = |figure: Figure| spread(joined(quarters.iter().map(|it| (it.values[figure as usize], seconds(it)))));
-        GpuDay {
-            time,
-            seconds: quarters.iter().map(|it| u32::from(seconds(it) as u16)).sum(),
-            utilization: of(Figure::Utilization).map(|values| values.map(short)),
-            memory: of(Figure::MemoryUsed).map(|values| values.map(short)),
-        }
-    }
-}
-
-pub(super) fn seconds<const N: usize>(quarter: &Known<N>) -> f32 {
+pub(super) fn seconds(quarter: &Known) -> f32 {
     f32::from(quarter.seconds.min(LONGEST))
 }
 

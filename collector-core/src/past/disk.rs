@@ -6,9 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::DAYS;
+use super::day::midnight;
 use crate::tier::Rare;
-
-const DAY_NS: u64 = 24 * 3_600_000_000_000;
 
 /// A day in UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -34,7 +33,7 @@ impl Disks {
             if self.0.len() >= MOUNTS && !self.0.contains_key(mount) {
                 continue;
             }
-            let begin = time / DAY_NS * DAY_NS;
+            let begin = midnight(*time);
             let days = self.0.entry(mount.clone()).or_default();
             let day = days.entry(begin).or_insert(DiskDay { time: begin, ..DiskDay::default() });
             let value = if matches!(rare, Rare::Disk(_)) { &mut day.used } else { &mut day.size };
@@ -55,6 +54,7 @@ impl Disks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::past::DAY_NS;
 
     #[test]
     fn a_day_has_the_most_that_was_used_and_its_size() {

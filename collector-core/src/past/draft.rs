@@ -9,17 +9,13 @@ use super::disk::Disks;
 use super::event::Events;
 use super::model::Uses;
 use super::week::Week;
-use super::{Day, GpuDay, Past, Span, WORKLOADS};
-use crate::tier::{FIGURES, Known, Rare};
+use super::{Day, Past, Span, WORKLOADS};
+use crate::tier::{Known, Rare};
 
-/// Of these the hours of the week are kept, besides the host's.
-pub const WEEKS: usize = 64;
 /// Most workloads of one user: many of them leave room for others.
 pub const OF_OWNER: usize = 128;
 /// Whose workloads are of which only kills are known: of nobody knows whom, so they share the room of one user.
 const UNKNOWN: &str = "?";
-/// Most GPUs and MIG devices.
-const GPUS: usize = 256;
 /// Most workloads before those that matter are chosen.
 const CANDIDATES: usize = 2 * WORKLOADS;
 
@@ -30,8 +26,8 @@ const SMALL: f64 = (16 << 20) as f64;
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
     host: Drawn,
+    week: Week,
     workloads: BTreeMap<Arc<str>, Drawn>,
-    gpus: BTreeMap<Arc<str>, Vec<GpuDay>>,
     pub events: Events,
     models: Uses,
     disks: Disks,
@@ -41,16 +37,12 @@ pub struct Draft {
 struct Drawn {
     owner: Arc<str>,
     days: Vec<Day>,
-    week: Week,
 }
 
 impl Drawn {
-    fn add(&mut self, quarters: &[Known], hours: bool) {
+    fn add(&mut self, quarters: &[Known]) {
         for day in quarters.chunk_by(|one, other| midnight(one.time) == midnight(other.time)) {
             self.days.extend(day.first().map(|first| Day::of(midnight(first.time), day)));
-        }
-        if hours {
-            quarters.iter().for_each(|quarter| self.week.add(quarter));
         }
     }
 
@@ -62,11 +54,12 @@ impl Drawn {
 impl Draft {
     /// Adds whole days of the host, the oldest first; none of them twice.
     pub fn host(&mut self, quarters: &[Known]) {
-        self.host.add(quarters, true);
+        self.host.add(quarters);
+        quarters.iter().for_each(|quarter| self.week.add(quarter));
     }
 
-    /// The same of a workload; its owner is empty if that is root. With its hours of the week only if they are wanted ([`Self::weekly`]).
-    pub fn workload(&mut self, name: &str, owner: &str, quarters: &[Known], hours: bool) {
+    /// The same of a workload; its owner is empty if that is root.
+    pub fn workload(&mut self, name: &str, owner: &str, quarters: &[Known]) {
         if quarters.is_empty() || (self.workloads.len() >= CANDIDATES && !self.workloads.contains_key(name)) {
             return;
         }
@@ -74,24 +67,7 @@ impl Draft {
         if *drawn.owner != *owner {
             drawn.owner = owner.into();
         }
-        drawn.add(quarters, hours);
-    }
-
-    /// Adds the hours of the week of a workload.
-    pub fn hours(&mut self, name: &str, quarters: &[Known]) {
-        if let Some(drawn) = self.workloads.get_mut(name) {
-            quarters.iter().for_each(|quarter| drawn.week.add(quarter));
-        }
-    }
-
-    pub fn gpu(&mut self, uuid: &Arc<str>, quarters: &[Known<FIGURES>]) {
-        if self.gpus.len() >= GPUS && !self.gpus.contains_key(uuid) {
-            return;
-        }
-        let days = self.gpus.entry(uuid.clone()).or_default();
-        for day in quarters.chunk_by(|one, other| midnight(one.time) == midnight(other.time)) {
-            days.extend(day.first().map(|first| GpuDay::of(midnight(first.time), day)));
-        }
+        drawn.add(quarters);
     }
 
     /// Adds what was counted in quarters of an hour, the oldest first.
@@ -107,17 +83,6 @@ impl Draft {
     /// Those that are known so far, each with its owner.
     pub fn names(&self) -> impl Iterator<Item = (Arc<str>, Arc<str>)> {
         self.workloads.iter().map(|(name, drawn)| (name.clone(), drawn.owner.clone()))
-    }
-
-    /// The workloads whose hours of the week are worth keeping: those on GPUs, then the largest.
-    pub fn weekly(&self) -> BTreeSet<Arc<str>> {
-        let mut ranked: Vec<_> = self.workloads.iter().collect();
-        let rank = |drawn: &Drawn| (drawn.most(|day| day.vram) > 0.0, drawn.most(|day| day.memory));
-        ranked.sort_by(|(_, one), (_, other)| {
-            let ((gpu, memory), (other_gpu, other_memory)) = (rank(one), rank(other));
-            other_gpu.cmp(&gpu).then(other_memory.total_cmp(&memory))
-        });
-        ranked.into_iter().take(WEEKS).map(|(name, _)| name.clone()).collect()
     }
 
     /// All of it, as of now. Kills are known of days of which the journal has all; what is older than `from` is left out.
@@ -143,9 +108,9 @@ impl Draft {
                 (day.kills, day.kills_here) = (Some(kills.all), Some(kills.here));
             }
             days.retain(|day| *day != Day { time: day.time, ..Day::default() });
-            Span { days, week: drawn.week.hours() }
+            Span { days, week: Vec::new() }
         };
-        let host = span(None, self.host);
+        let host = Span { week: self.week.hours(), ..span(None, self.host) };
         let mut workloads = BTreeMap::new();
         for (name, drawn) in chosen(self.workloads, &killed) {
             let span = span(Some(&name), drawn);
@@ -153,13 +118,10 @@ impl Draft {
                 workloads.insert(name, span);
             }
         }
-        let mut gpus = self.gpus;
-        gpus.values_mut().for_each(|days| days.retain(|day| within(day.time)));
-        gpus.retain(|_, days| !days.is_empty());
-        let mut alerts = events.clone().alerts();
+        let mut alerts = events.alerts();
         alerts.values_mut().for_each(|days| days.retain(|day| within(day.time)));
         let (models, disks) = (self.models.finish(), self.disks.finish());
-        Past { time: now, host, workloads, gpus, alerts, models, disks, events_from }
+        Past { time: now, host, workloads, alerts, models, disks, events_from }
     }
 }
 
@@ -218,7 +180,7 @@ mod tests {
     #[test]
     fn kills_are_zero_where_the_journal_reaches_and_unknown_before() {
         let mut draft = Draft::default();
-        draft.workload("a", "", &[38, 39, 40].map(|day| quarter(day * DAY_NS, 64.0 * MIB)), false);
+        draft.workload("a", "", &[38, 39, 40].map(|day| quarter(day * DAY_NS, 64.0 * MIB)));
         draft.events.kill(39 * DAY_NS + 1, Some("a"), 3, Short::OwnLimit);
         draft.events.kill(37 * DAY_NS + 1, Some("gone"), 1, Short::Host);
         draft.events.kill(39 * DAY_NS + 2, Some("gone"), 1, Short::Host);
@@ -237,7 +199,7 @@ mod tests {
     fn those_of_which_only_kills_are_known_leave_room_for_others() {
         let mut draft = Draft::default();
         for number in 0..WORKLOADS {
-            draft.workload(&format!("w{number:03}"), "", &[quarter(40 * DAY_NS, 100.0 * MIB)], false);
+            draft.workload(&format!("w{number:03}"), "", &[quarter(40 * DAY_NS, 100.0 * MIB)]);
             draft.events.kill(40 * DAY_NS, Some(&format!("gone{number:03}")), 1, Short::OwnLimit);
         }
         let past = draft.finish(first_day(NOW), NOW, Some(0));
@@ -249,15 +211,14 @@ mod tests {
     fn who_matters_is_kept_and_nobody_crowds_others_out() {
         let mut draft = Draft::default();
         for number in 0..(OF_OWNER + 50) {
-            draft.workload(&format!("crowd{number:03}"), "user-1000", &[quarter(40 * DAY_NS, 9000.0 * MIB)], false);
+            draft.workload(&format!("crowd{number:03}"), "user-1000", &[quarter(40 * DAY_NS, 9000.0 * MIB)]);
         }
         for number in 0..WORKLOADS {
-            draft.workload(&format!("w{number:03}"), "", &[quarter(40 * DAY_NS, (100 + number) as f32 * MIB)], false);
+            draft.workload(&format!("w{number:03}"), "", &[quarter(40 * DAY_NS, (100 + number) as f32 * MIB)]);
         }
-        draft.workload("idle", "", &[quarter(40 * DAY_NS, MIB)], false);
-        draft.workload("killed", "", &[quarter(40 * DAY_NS, MIB)], false);
+        draft.workload("idle", "", &[quarter(40 * DAY_NS, MIB)]);
+        draft.workload("killed", "", &[quarter(40 * DAY_NS, MIB)]);
         draft.events.kill(40 * DAY_NS, Some("killed"), 1, Short::Other);
-        assert_eq!(draft.weekly().len(), WEEKS);
         let past = draft.finish(first_day(NOW), NOW, Some(0));
         let count = |prefix: &str| past.workloads.keys().filter(|name| name.starts_with(prefix)).count();
         assert_eq!((past.workloads.len(), count("crowd"), count("w")), (WORKLOADS, OF_OWNER, WORKLOADS - OF_OWNER - 1));

@@ -1,4 +1,4 @@
-//! What is known of the last days, from the history on disk and the journal: by day, and by hour of the week. Pure and bounded: knows
+//! What is known of the last days, from the history on disk and the journal: by day; of the host and of models also by hour of the week. Pure and bounded: knows
 //! neither where it was read nor what follows from it.
 
 mod change;
@@ -16,14 +16,16 @@ use serde::{Deserialize, Serialize};
 
 pub use change::{Change, New};
 pub use day::{DAY_NS, midnight};
-pub use draft::{Draft, OF_OWNER, WEEKS, first_day};
+pub use draft::{Draft, OF_OWNER, first_day};
 pub use event::{Events, Short};
-pub use week::hour;
+pub use week::hour_of_week;
 
 /// At most so many days, and so many workloads: those with the highest peaks.
 pub const DAYS: usize = 28;
 pub const WORKLOADS: usize = 512;
 pub const HOURS: usize = 7 * 24;
+/// Of the days of a week, from that on which it begins.
+pub const DAY_NAMES: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 /// The last days.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,8 +34,6 @@ pub struct Past {
     pub time: u64,
     pub host: Span,
     pub workloads: BTreeMap<Arc<str>, Span>,
-    /// By uuid.
-    pub gpus: BTreeMap<Arc<str>, Vec<GpuDay>>,
     /// How often each rule fired, and for how long, by day.
     pub alerts: BTreeMap<Arc<str>, Vec<AlertDay>>,
     /// What models were used for, by their names.
@@ -49,8 +49,8 @@ pub struct Past {
 pub struct Span {
     /// Oldest first; a day of which nothing is known is missing.
     pub days: Vec<Day>,
-    /// By hour of the week in UTC ([`hour`]), from Monday at midnight on; empty: nothing is known, or it is none of the [`WEEKS`] workloads
-    /// of which it is kept.
+    /// By hour of the week in UTC ([`hour_of_week`]), from Monday at midnight on; empty: nothing is known, or it is a workload, of which
+    /// none are kept.
     pub week: Vec<Hour>,
 }
 
@@ -74,16 +74,11 @@ pub struct Day {
     /// The last memory limit that was in force, in bytes; of the host, its memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<f64>,
-    /// Seconds in which some task waited (PSI), and seconds in reclaim and compaction, summed over tasks.
+    /// Seconds in which some task waited for memory (PSI), and seconds in reclaim and compaction, summed over tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_waiting: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub io_waiting: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stalls: Option<f64>,
-    /// Bytes copied to GPUs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host_to_device: Option<f64>,
     /// Processes that the OOM killer killed; absent where the journal does not reach back so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kills: Option<u32>,
@@ -98,36 +93,23 @@ pub struct Day {
 pub struct Hour {
     /// In how many weeks anything was known of it.
     pub weeks: u16,
-    /// Over all of these: the mean of means, and the most.
+    /// Bytes, over all of these: the mean of means, and the most.
     pub memory: Option<[f64; 2]>,
-    pub vram: Option<[f64; 2]>,
-    pub cpus: Option<[f64; 2]>,
-    pub host_to_device: Option<[f64; 2]>,
 }
 
-/// An hour in a recording, where there are thousands.
-type Values = (u16, Option<[f64; 2]>, Option<[f64; 2]>, Option<[f64; 2]>, Option<[f64; 2]>);
+/// An hour in a recording, without names: there are many.
+type Values = (u16, Option<[f64; 2]>);
 
 impl From<Values> for Hour {
-    fn from((weeks, memory, vram, cpus, host_to_device): Values) -> Hour {
-        Hour { weeks, memory, vram, cpus, host_to_device }
+    fn from((weeks, memory): Values) -> Hour {
+        Hour { weeks, memory }
     }
 }
 
 impl From<Hour> for Values {
     fn from(hour: Hour) -> Values {
-        (hour.weeks, hour.memory, hour.vram, hour.cpus, hour.host_to_device)
+        (hour.weeks, hour.memory)
     }
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct GpuDay {
-    pub time: u64,
-    pub seconds: u32,
-    /// Share of time in which it ran something: mean, most.
-    pub utilization: Option<[f64; 2]>,
-    /// Bytes in use, as the driver has them: mean, most.
-    pub memory: Option<[f64; 2]>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

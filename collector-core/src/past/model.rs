@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::HOURS;
+use super::{HOURS, hour_of_week};
 use crate::tier::Rare;
 
 /// At most so many models, those with most tokens: all of them fit into a line of a recording.
@@ -35,12 +35,6 @@ pub struct UseHour {
     pub quarters: u16,
     pub requests: f64,
     pub tokens: f64,
-}
-
-/// The hour of the week in UTC: 0 is Monday at midnight.
-pub fn hour_of_week(time: u64) -> usize {
-    // The epoch was a Thursday.
-    ((time / HOUR_NS + 3 * 24) % HOURS as u64) as usize
 }
 
 /// Counts of quarters of an hour, put together.

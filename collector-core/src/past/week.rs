@@ -9,10 +9,8 @@ const HOUR_NS: u64 = 3_600_000_000_000;
 /// The Unix epoch was a Thursday.
 const SINCE_MONDAY: u64 = 3 * 24;
 
-const SERIES: [Series; 4] = [Series::Memory, Series::Vram, Series::Cpu, Series::HostToDevice];
-
 /// The hour of the week of a moment, in UTC, from Monday at midnight on.
-pub fn hour(time: u64) -> usize {
+pub fn hour_of_week(time: u64) -> usize {
     ((time / HOUR_NS + SINCE_MONDAY) % HOURS as u64) as usize
 }
 
@@ -25,11 +23,7 @@ struct Sums {
     weeks: u16,
     /// The last week of which something was known, counted from one.
     last: u64,
-    values: [Sum; SERIES.len()],
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Sum {
+    /// Memory: its means times the seconds of each, these seconds, and the most.
     total: f64,
     seconds: f64,
     most: f64,
@@ -41,29 +35,23 @@ impl Week {
         if self.0.is_empty() {
             self.0 = vec![Sums::default(); HOURS];
         }
-        let Some(sums) = self.0.get_mut(hour(quarter.time)) else { return };
+        let Some(sums) = self.0.get_mut(hour_of_week(quarter.time)) else { return };
         let week = 1 + (quarter.time / HOUR_NS + SINCE_MONDAY) / HOURS as u64;
         sums.weeks += u16::from(sums.last != week);
         sums.last = week;
-        let weight = f64::from(seconds(quarter)).max(1.0);
-        for (sum, series) in sums.values.iter_mut().zip(SERIES) {
-            let extent = kept(series).and_then(|kept| spread(quarter.values[kept]));
-            if let Some([mean, most]) = extent {
-                sum.total += mean * weight;
-                sum.seconds += weight;
-                sum.most = sum.most.max(most);
-            }
+        let memory = kept(Series::Memory).and_then(|kept| spread(quarter.values[kept]));
+        if let Some([mean, most]) = memory {
+            let weight = f64::from(seconds(quarter)).max(1.0);
+            sums.total += mean * weight;
+            sums.seconds += weight;
+            sums.most = sums.most.max(most);
         }
     }
 
     /// Empty if nothing is known.
     pub fn hours(&self) -> Vec<Hour> {
-        let of = |sum: &Sum| (sum.seconds > 0.0).then(|| [short(sum.total / sum.seconds).min(sum.most), sum.most]);
-        let hour = |sums: &Sums| {
-            let [memory, vram, cpus, host_to_device] = sums.values.each_ref().map(of);
-            Hour { weeks: sums.weeks, memory, vram, cpus, host_to_device }
-        };
-        self.0.iter().map(hour).collect()
+        let memory = |of: &Sums| (of.seconds > 0.0).then(|| [short(of.total / of.seconds).min(of.most), of.most]);
+        self.0.iter().map(|of| Hour { weeks: of.weeks, memory: memory(of) }).collect()
     }
 }
 
@@ -78,8 +66,8 @@ mod tests {
     fn the_week_begins_on_monday_at_midnight_in_utc() {
         // 2026-11-23 was a Monday.
         let monday = 1_795_392_000 * 1_000_000_000;
-        assert_eq!((hour(0), hour(monday), hour(monday - 1)), (3 * 24, 0, HOURS - 1));
-        assert_eq!(hour(monday + 4 * DAY + 8 * HOUR_NS), 4 * 24 + 8);
+        assert_eq!((hour_of_week(0), hour_of_week(monday), hour_of_week(monday - 1)), (3 * 24, 0, HOURS - 1));
+        assert_eq!(hour_of_week(monday + 4 * DAY + 8 * HOUR_NS), 4 * 24 + 8);
     }
 
     #[test]
@@ -100,7 +88,7 @@ mod tests {
         week.add(&quarter(7 * DAY + HOUR_NS, 5.0));
         let hours = week.hours();
         assert_eq!(hours.len(), HOURS);
-        assert_eq!((hours[72].weeks, hours[72].memory, hours[72].vram), (2, Some([2.0, 6.0]), None));
+        assert_eq!((hours[72].weeks, hours[72].memory), (2, Some([2.0, 6.0])));
         assert_eq!((hours[73].weeks, hours[73].memory), (1, Some([5.0, 10.0])));
         assert_eq!(hours[0], Hour::default(), "nothing is known of it");
     }

@@ -4,6 +4,7 @@
 use std::fmt::{self, Write as _};
 
 use crate::spelling::closest;
+use crate::text::capital;
 use crate::xid;
 
 /// A parsed text with fields.
@@ -127,8 +128,7 @@ impl Template {
         if matches!(self.0.first(), Some(Piece::Text(_))) {
             return text;
         }
-        let mut letters = text.chars();
-        letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+        capital(&text)
     }
 
     pub fn fill(&self, filling: &impl Filling) -> String {

@@ -1,5 +1,8 @@
 //! Statistics of the host as a whole: memory, swap, reclaim, CPU, pressure.
 
+/// The words of `transparent_hugepage/defrag`, in the order of [`Statistic::HugePagesDefrag`].
+pub const DEFRAG: [&str; 5] = ["never", "madvise", "defer", "defer+madvise", "always"];
+
 super::statistics! {
     {
         /// Total memory, in bytes.

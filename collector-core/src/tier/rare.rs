@@ -125,6 +125,11 @@ impl Rare {
         matches!(self, Rare::Peak(_) | Rare::Disk(_) | Rare::DiskSize(_) | Rare::Cpus)
     }
 
+    /// The last of counts, which come in the order of time, that is one of these.
+    pub fn last(counts: &[(u64, Rare, u64)], is: impl Fn(&Rare) -> bool) -> Option<u64> {
+        counts.iter().rev().find(|(_, rare, _)| is(rare)).map(|(.., count)| *count)
+    }
+
     /// The GPU, the model or the mount point that it is about, if it is about one, and what it is.
     pub fn key(&self) -> (&str, String) {
         match self {

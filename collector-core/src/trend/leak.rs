@@ -8,8 +8,6 @@ use super::fit::{self, Line};
 const HOUR_NS: u64 = 60 * 60 * 1_000_000_000;
 /// Length of a window in nanoseconds: longer than the usual cycle of a garbage collector or a batch, so that each window has its low.
 pub const WINDOW_NS: u64 = 12 * 60 * 1_000_000_000;
-/// After a start a program loads and fills its caches: that says nothing.
-pub const WARM_NS: u64 = HOUR_NS / 2;
 /// The most windows that are judged.
 pub const SPAN: usize = (2 * HOUR_NS / WINDOW_NS) as usize;
 /// With fewer windows there is not enough data.
@@ -57,18 +55,17 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// How long after a start nothing is judged, in nanoseconds.
+    /// How long after a start nothing is judged, in nanoseconds: a program loads and fills its caches. Half an hour with the usual window.
     pub fn warm(self) -> u64 {
         self.window.saturating_mul(5) / 2
     }
 }
 
-const _: () = assert!(WINDOW_NS * 5 / 2 == WARM_NS);
-
 /// Whether the lows may become a leak: whoever is to say what grew must look before that is sure.
 pub fn rises(span: &[Window], scale: f64) -> bool {
     let (Some(first), Some(last)) = (span.first(), span.last()) else { return false };
     let hours = last.time.saturating_sub(first.time) as f64 / HOUR_NS as f64;
+    // A line that rises so fast as a leak ends higher than half of that.
     span.len() > 1 && last.low > first.low && last.low - first.low >= LEAK * scale * hours / 2.0
 }
 
@@ -77,21 +74,19 @@ pub fn rises(span: &[Window], scale: f64) -> bool {
 pub fn leak(held: Option<f64>, span: &[Window], scale: f64) -> Option<Line> {
     let (first, last) = (span.first()?, span.last()?);
     let hours = |window: &Window| window.time.saturating_sub(first.time) as f64 / HOUR_NS as f64;
-    // A line that rises so fast ends higher than half of that.
-    let rose = last.low - first.low >= LEAK * scale * hours(last) / 2.0;
     // A cycle of a day, or a cache that fills again, comes back to what there was.
     let beyond = held.is_none_or(|held| last.low >= held + BEYOND * scale);
-    if span.len() < LEAST || !rose || !beyond {
+    if span.len() < LEAST || !rises(span, scale) || !beyond {
         return None;
     }
     let lows: Vec<(f64, f64)> = span.iter().map(|window| (hours(window), window.low)).collect();
     let line = fit::line(&lows)?;
-    let rises = span.windows(2).filter(|pair| pair[1].low > pair[0].low).count();
+    let rising = span.windows(2).filter(|pair| pair[1].low > pair[0].low).count();
     let tail = &lows[lows.len() - (lows.len() / 4).max(3)..];
     let grows = line.slope >= LEAK * scale
         && line.between[0] > 0.0
         && line.explains >= EXPLAINED
-        && rises as f64 >= RISING * (span.len() - 1) as f64
+        && rising as f64 >= RISING * (span.len() - 1) as f64
         && fit::line(tail)?.slope >= TAIL * line.slope;
     (grows && !follows_work(span)).then_some(line)
 }

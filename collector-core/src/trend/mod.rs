@@ -7,4 +7,4 @@ mod leak;
 
 pub use exhaustion::{Exhaustion, exhaustion};
 pub use fit::{Line, line};
-pub use leak::{SPAN, Settings, WARM_NS, WINDOW_NS, Window, is_steady, leak, rises};
+pub use leak::{SPAN, Settings, WINDOW_NS, Window, is_steady, leak, rises};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::gpu::Gpus;
 use super::leak::Kind;
 use super::workload::Workloads;
+use crate::count::grow;
 use crate::statistic::member::{PROCESSES, Process, Reading};
 
 /// At most so many workloads, and of one owner.
@@ -170,11 +171,18 @@ fn vram(name: &str, workloads: &Workloads, gpus: &Gpus) -> BTreeMap<u32, u64> {
     let mut held = BTreeMap::new();
     for holder in gpus.iter().flat_map(|gpu| gpu.processes()) {
         let ours = holder.cgroup.and_then(|id| workloads.of(id)).is_some_and(|of| *of.name == *name);
-        if let Some(bytes) = holder.bytes.filter(|_| ours && held.len() < HOLDERS) {
-            *held.entry(holder.pid).or_default() += bytes;
+        if let Some(bytes) = holder.bytes.filter(|_| ours) {
+            add(&mut held, holder.pid, bytes);
         }
     }
     held
+}
+
+/// One that has a place keeps it: it may hold memory of several GPUs.
+fn add(held: &mut BTreeMap<u32, u64>, pid: u32, bytes: u64) {
+    if held.len() < HOLDERS || held.contains_key(&pid) {
+        grow(held.entry(pid).or_default(), bytes);
+    }
 }
 
 #[cfg(test)]
@@ -213,6 +221,17 @@ mod tests {
         assert_eq!((&*again.comm, again.held, again.new), ("p8", [0, 60 * MIB], true));
         assert_eq!(grown(std::slice::from_ref(&first)), None, "it was looked at once");
         assert_eq!(grown(&[first.clone(), first]), None, "nothing grew");
+    }
+
+    #[test]
+    fn of_many_holders_those_that_have_a_place_are_counted_on_every_gpu() {
+        let mut held = BTreeMap::new();
+        (0..HOLDERS as u32 + 9).for_each(|pid| add(&mut held, pid, MIB));
+        for bytes in [5, u64::MAX] {
+            add(&mut held, 0, bytes);
+            add(&mut held, HOLDERS as u32, bytes);
+        }
+        assert_eq!((held.len(), held[&0], held[&1]), (HOLDERS, u64::MAX, MIB));
     }
 
     #[test]

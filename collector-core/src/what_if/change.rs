@@ -97,7 +97,7 @@ impl fmt::Display for Change {
             Change::Limit { workload, bytes: None } => write!(f, "{workload} has no memory limit"),
             Change::Swap { bytes: more } => write!(f, "the host has {} more swap", bytes(*more)),
             Change::Low { workload, bytes: low } => {
-                write!(f, "{} of {workload} are taken last (memory.low)", bytes(*low))
+                write!(f, "{} of {workload} are protected from reclaim (memory.low)", bytes(*low))
             }
             Change::Without { workload } => write!(f, "{workload} does not run"),
             Change::Start { bytes: held, within: None } => write!(f, "something more runs and holds {}", bytes(*held)),

@@ -88,7 +88,7 @@ pub fn judge(change: &Change, domain: &mut Domain, shortage: &Shortage) -> Judge
     let explained = pace.unwrap_or(0.0) * since.max(0.1);
     if !removed && taken > LARGE * limit as f64 && taken > SPIKE * explained {
         let why = format!(
-            "There would have been {} more, but it took {} in the last {}: how much it wanted is not in the recording.",
+            "There would have been {} more, but it allocated {} in the last {}: how much more it would have allocated is not in the recording.",
             bytes(left),
             bytes(taken as u64),
             seconds(since)

@@ -250,11 +250,7 @@ impl WhatIf {
             }
             _ => return Judged::new(Fate::NotKnown, "Which limit was reached is not in the recording.".to_owned()),
         };
-        let inside = |name: &str| {
-            let path = view.workloads.find(name).map(|workload| &*workload.identity.top);
-            path.zip(self.path.as_deref()).is_some_and(|(path, subject)| contains(subject, path))
-                || Some(name) == self.change.workload()
-        };
+        let inside = |name: &str| is_inside(&self.change, self.path.as_deref(), view, name);
         let first = evidence.kills.first();
         let asker = first.and_then(|victim| victim.trigger.workload.as_deref().or(victim.workload.as_deref()));
         let Some(domain) = domain else {
@@ -296,11 +292,7 @@ impl WhatIf {
 
     /// After the last sample.
     pub fn finish(self, view: &View) -> Report {
-        let inside = |name: &str| {
-            let path = view.workloads.find(name).map(|workload| &*workload.identity.top);
-            Some(name) == self.change.workload()
-                || path.zip(self.path.as_deref()).is_some_and(|(path, subject)| contains(subject, path))
-        };
+        let inside = |name: &str| is_inside(&self.change, self.path.as_deref(), view, name);
         let mut stalls: Vec<Stall> =
             self.domains.values().flat_map(|domain| stall::judge(&self.change, domain, inside)).collect();
         stalls.sort_by(|one, two| two.seconds.total_cmp(&one.seconds));
@@ -340,6 +332,12 @@ impl WhatIf {
     }
 }
 
+/// Whether a workload is the changed one, or below it.
+fn is_inside(change: &Change, subject: Option<&str>, view: &View, name: &str) -> bool {
+    let path = view.workloads.find(name).map(|workload| &*workload.identity.top);
+    Some(name) == change.workload() || path.zip(subject).is_some_and(|(path, subject)| contains(subject, path))
+}
+
 /// What an answer says, and why.
 fn said(body: &Body) -> (String, String) {
     match body {
@@ -361,7 +359,7 @@ fn assumptions(change: &Change) -> Vec<String> {
             vec!["What is swapped out is not needed again soon: else there would be waits.".to_owned()]
         }
         Change::Low { .. } => {
-            vec!["memory.low changes whose memory is taken first. It averts no kill at a limit.".to_owned()]
+            vec!["memory.low changes whose memory is taken first. It prevents no OOM kill at a limit.".to_owned()]
         }
         Change::Without { .. } => vec!["Nobody needs what it does.".to_owned()],
         Change::Start { .. } => {

@@ -90,7 +90,7 @@ pub struct Stall {
     pub fate: Fate,
     /// In the recording, at the limit that the change concerns.
     pub seconds: f64,
-    /// What would not have been waited.
+    /// How much of that would have been avoided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub avoided_seconds: Option<f64>,
     /// Page cache in use that would have had no room, in bytes: it would have been read again and again.
@@ -147,18 +147,21 @@ impl Report {
             writeln!(out, "  {}  {who}{process}: {fate}. {}", moment(kill.time), kill.why)?;
         }
         for caused in &self.caused {
-            let who = caused.workload.as_deref().unwrap_or("the host");
-            writeln!(out, "  {}  {who}: a kill that did not happen. {}", moment(caused.time), caused.why)?;
+            let what = match caused.workload.as_deref() {
+                Some(name) => format!("{name}: would have been OOM-killed"),
+                None => "the host: would have run out of memory".to_owned(),
+            };
+            writeln!(out, "  {}  {what}. {}", moment(caused.time), caused.why)?;
         }
         if !self.stalls.is_empty() {
             writeln!(out, "\nWaits for memory")?;
         }
         for stall in &self.stalls {
             let fate = match (stall.fate, stall.avoided_seconds) {
-                (Fate::Avoided, Some(avoided)) => format!("{} would not have been waited", seconds(avoided)),
+                (Fate::Avoided, Some(avoided)) => format!("{} of it would have been avoided", seconds(avoided)),
                 (Fate::Avoided, None) => "would not have waited".to_owned(),
                 (Fate::Same, _) => "the same".to_owned(),
-                (Fate::Later, _) => "more".to_owned(),
+                (Fate::Later, _) => "would have waited longer".to_owned(),
                 (Fate::NotKnown, _) => "not known".to_owned(),
             };
             writeln!(out, "  {}, which waited for {}: {fate}. {}", stall.workload, seconds(stall.seconds), stall.why)?;
@@ -176,7 +179,7 @@ impl Report {
         if let Some(kept) = self.kept {
             writeln!(
                 out,
-                "\n{} were taken of it while it held no more than that, and would have been left to it.",
+                "\n{} were reclaimed from it while it held no more than that; memory.low would have protected them.",
                 bytes(kept)
             )?;
         }

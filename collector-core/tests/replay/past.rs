@@ -35,7 +35,7 @@ fn past(now: u64, workloads: usize) -> Past {
             _ => true,
         };
         let quarters: Vec<Known> = times().filter(|time| lives(*time)).map(|time| quarter(time, number)).collect();
-        draft.workload(&format!("docker/w{number:03}"), "", &quarters, true);
+        draft.workload(&format!("docker/w{number:03}"), "", &quarters);
     }
     draft.events.kill(now - 1, Some("docker/w002"), 1, Short::OwnLimit);
     draft.finish(first_day(now), now, Some(first_day(now)))

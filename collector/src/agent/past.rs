@@ -29,7 +29,7 @@ pub fn start(config: &Config) -> Result<mpsc::Receiver<Change>> {
     let journal = &config.journal;
     let limits = Limits { max_age: journal.max_age, max_bytes: journal.max_bytes as u64, readers: None };
     let (sender, changes) = mpsc::channel(1);
-    let mut reading = Reading::new(journal.dir.clone(), limits);
+    let mut reading = Reading::new(journal.dir.clone(), limits, config.history.max_bytes > 0);
     let run = move || {
         let mut failures = 0_u64;
         loop {
@@ -70,6 +70,8 @@ fn until_next(now: u64) -> Duration {
 pub struct Reading {
     dir: PathBuf,
     limits: Limits,
+    /// Without one, a file that an earlier agent left is not read.
+    history: bool,
     /// The days before yesterday, as they were read on the day that began then.
     over: Option<(u64, Draft)>,
     sent: Past,
@@ -78,13 +80,13 @@ pub struct Reading {
 }
 
 impl Reading {
-    pub fn new(dir: PathBuf, limits: Limits) -> Reading {
-        Reading { dir, limits, over: None, sent: Past::default(), began: false }
+    pub fn new(dir: PathBuf, limits: Limits, history: bool) -> Reading {
+        Reading { dir, limits, history, over: None, sent: Past::default(), began: false }
     }
 
     /// What is new.
     pub fn read(&mut self, now: u64) -> Result<Vec<Change>> {
-        let history = history::Reader::find(&self.dir)?;
+        let history = if self.history { history::Reader::find(&self.dir)? } else { None };
         let journal = journal::Reader::find(&self.dir)?;
         let (today, first) = (midnight(now), first_day(now));
         // What ended late yesterday is written after midnight, or after a disk that hung.
@@ -145,16 +147,10 @@ fn days_over(draft: &mut Draft, history: &history::Reader, first: u64, end: u64)
     if first < end {
         for (name, owner) in history.largest((first, end - 1), WORKLOADS)? {
             for day in days() {
-                draft.workload(&name, &owner, &history.day(Some(&name), day)?, false);
+                draft.workload(&name, &owner, &history.day(Some(&name), day)?);
             }
         }
         draft.counts(&history.counts(first, end)?);
-        history.cards(first, end)?.iter().for_each(|card| draft.gpu(&card.uuid, &card.quarters));
-    }
-    for name in draft.weekly() {
-        for day in days() {
-            draft.hours(&name, &history.day(Some(&name), day)?);
-        }
     }
     Ok(())
 }
@@ -169,16 +165,10 @@ fn last_days(draft: &mut Draft, history: &history::Reader, yesterday: u64, today
     names.extend(history.named((yesterday, today), NEW, |name| !draft.knows(name))?);
     for (name, owner) in names {
         for day in days {
-            draft.workload(&name, &owner, &history.day(Some(&name), day)?, false);
+            draft.workload(&name, &owner, &history.day(Some(&name), day)?);
         }
     }
     draft.counts(&history.counts(yesterday, today + DAY_NS)?);
-    history.cards(yesterday, today + DAY_NS)?.iter().for_each(|card| draft.gpu(&card.uuid, &card.quarters));
-    for name in draft.weekly() {
-        for day in days {
-            draft.hours(&name, &history.day(Some(&name), day)?);
-        }
-    }
     Ok(())
 }
 
@@ -192,8 +182,7 @@ mod tests {
     use collector_core::incident::{Incident, Kind, Limit};
     use collector_core::outcome::Outcome;
     use collector_core::series::Series;
-    use collector_core::statistic::gpu::Device;
-    use collector_core::tier::{Card, Code, Entry, FIGURES, Figure, KEPT, Quarter, ROUNDS, kept};
+    use collector_core::tier::{Code, Entry, KEPT, Quarter, ROUNDS, kept};
 
     use super::*;
     use crate::sink::history::file as history_file;
@@ -293,24 +282,20 @@ mod tests {
     fn without_files_there_is_nothing_and_it_is_said_when_that_was_read() {
         let folder = folder("nothing");
         let mut past = Past::default();
-        read(&mut Reading::new(folder.0.clone(), LIMITS), &mut past, NOW);
+        read(&mut Reading::new(folder.0.clone(), LIMITS, true), &mut past, NOW);
         assert_eq!(past, Past { time: NOW, ..Past::default() });
         fs::write(folder.0.join("history.db"), b"not a database").unwrap();
-        assert!(Reading::new(folder.0.clone(), LIMITS).read(NOW).is_err());
+        assert!(Reading::new(folder.0.clone(), LIMITS, true).read(NOW).is_err());
+        assert!(Reading::new(folder.0.clone(), LIMITS, false).read(NOW).is_ok(), "no history is wanted");
     }
 
     #[test]
-    fn days_kills_alerts_and_gpus_of_the_files_are_known_and_go_on() {
+    fn days_kills_and_alerts_of_the_files_are_known_and_go_on() {
         let folder = folder("whole");
         let today = midnight(NOW);
         let both = |memory: f32| vec![entry("", 900.0 * MIB), entry("docker/web", memory * MIB)];
         let mut quarters: Vec<Quarter> =
             [5, 3, 1].map(|back| quarter(today - back * DAY_NS, both(64.0 * back as f32))).into();
-        let [uuid, gpu, model, driver] = ["GPU-a", "0", "H100", "570"].map(Arc::from);
-        let device = Arc::new(Device { uuid, gpu, model, driver, parent: None });
-        let mut row = [[Code::UNKNOWN; 3]; FIGURES];
-        row[Figure::Utilization as usize] = ROUNDS.map(|round| Code::of(Figure::Utilization.scale(), 0.5, round));
-        quarters[0].cards = vec![Card { device, seconds: 900, row }];
         // Older than what is asked about.
         quarters.insert(0, quarter(today - 40 * DAY_NS, both(9000.0)));
         write(&folder, &quarters);
@@ -325,7 +310,7 @@ mod tests {
                 alert(today, None),
             ],
         );
-        let (mut reading, mut past) = (Reading::new(folder.0.clone(), LIMITS), Past::default());
+        let (mut reading, mut past) = (Reading::new(folder.0.clone(), LIMITS, true), Past::default());
         read(&mut reading, &mut past, NOW);
         let days = |past: &Past| {
             let of = |day: &collector_core::past::Day| {
@@ -337,8 +322,7 @@ mod tests {
         assert_eq!((past.host.days.len(), past.host.days[1].kills, past.time), (3, Some(2), NOW));
         assert_eq!([&past.host, &past.workloads["docker/web"]].map(|of| of.days[1].kills_here), [Some(0), Some(2)]);
         assert_eq!(past.host.week.iter().map(|hour| hour.weeks).sum::<u16>(), 3);
-        assert_eq!(past.workloads["docker/web"].week.len(), collector_core::past::HOURS);
-        assert_eq!((past.gpus["GPU-a"].len(), past.gpus["GPU-a"][0].utilization), (1, Some([0.5, 0.5])));
+        assert_eq!(past.workloads["docker/web"].week, [], "of the host alone");
         let fired: Vec<_> =
             past.alerts["Full"].iter().map(|day| ((today - day.time) / DAY_NS, day.fired, day.seconds)).collect();
         assert_eq!(fired, [(3, 1, 3600), (0, 1, 12 * 3600 + 900)], "one fires still");
@@ -353,14 +337,14 @@ mod tests {
         assert!(past.workloads.contains_key("docker/new"));
         assert!(bytes < 4000, "only what is new is sent: {bytes}");
         let mut afresh = Past::default();
-        read(&mut Reading::new(folder.0.clone(), LIMITS), &mut afresh, NOW + QUARTER);
+        read(&mut Reading::new(folder.0.clone(), LIMITS, true), &mut afresh, NOW + QUARTER);
         assert_eq!(past, afresh);
 
         // Days later, old days are forgotten; then the clock is set back.
         for now in [NOW + 26 * DAY_NS, NOW + QUARTER] {
             read(&mut reading, &mut past, now);
             let mut afresh = Past::default();
-            read(&mut Reading::new(folder.0.clone(), LIMITS), &mut afresh, now);
+            read(&mut Reading::new(folder.0.clone(), LIMITS, true), &mut afresh, now);
             assert_eq!(past, afresh);
         }
     }
@@ -378,7 +362,7 @@ mod tests {
         let gone = serde_json::json!({"gone": {"at": 2}});
         let told = [(1, told("a", "holds".into())), (2, told("b", "holds".into())), (3, told("a", gone))];
         journal(&folder, told.map(|(hour, outcome)| (NOW - DAY_NS + hour * QUARTER, outcome)).into());
-        let mut reading = Reading::new(folder.0.clone(), LIMITS);
+        let mut reading = Reading::new(folder.0.clone(), LIMITS, true);
         let first = reading.read(NOW).unwrap();
         let states = first[0].standing.iter().map(|it| (it.advice.id.as_str(), it.state.label()));
         assert_eq!((states.collect::<Vec<_>>(), first[0].more), (vec![("a", "gone"), ("b", "holds")], true));
@@ -390,7 +374,7 @@ mod tests {
         let folder = folder("many");
         let entries = (0..1500).map(|number| entry(&format!("w{number:04}"), (20 + number) as f32 * MIB)).collect();
         write(&folder, &[quarter(midnight(NOW) - 4 * DAY_NS, entries)]);
-        let (mut reading, mut past) = (Reading::new(folder.0.clone(), LIMITS), Past::default());
+        let (mut reading, mut past) = (Reading::new(folder.0.clone(), LIMITS, true), Past::default());
         let bytes = read(&mut reading, &mut past, NOW);
         assert_eq!(past.workloads.len(), WORKLOADS);
         assert!(past.workloads.contains_key("w1499") && !past.workloads.contains_key("w0000"));

@@ -78,7 +78,7 @@ impl<T> Watched<T> {
             let mut state = lock(&self.state);
             (state.found, state.round) = (found, Some(took));
             let rest = pace.interval.saturating_sub(took).max(took * pace.rest);
-            let rests = |state: &mut State<T>| !state.ended && !(pace.at_once && state.number != number);
+            let rests = |state: &mut State<T>| !(state.ended || pace.at_once && state.number != number);
             drop(self.changed.wait_timeout_while(state, rest, rests).unwrap_or_else(PoisonError::into_inner));
         }
     }

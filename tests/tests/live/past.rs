@@ -65,12 +65,18 @@ fn the_days_of_before_are_known_soon_after_the_start_and_a_replay_knows_them_too
     let days: Vec<_> = days.map(|day| (today - day.time, day.memory.map(|[.., most]| most), day.seconds)).collect();
     let peak = |mib: f32| Some(f64::from(mib * MIB));
     assert_eq!(days, [(9 * DAY_NS, peak(300.0), 900), (8 * DAY_NS, peak(200.0), 900), (2 * DAY_NS, peak(100.0), 900)]);
-    assert_eq!(past.workloads[WORKLOAD].week.len(), collector_core::past::HOURS);
+    assert_eq!(past.host.week.len(), collector_core::past::HOURS);
 }
 
 #[test]
 fn without_a_history_there_is_none_of_the_last_days() {
     needs!(is_root(), "loading eBPF programs needs root");
-    let agent = Agent::start("history.max_bytes = 0");
+    // What an earlier agent left is not read either.
+    let journal = scratch();
+    leave(&journal, midnight(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64));
+    let mut agent = Agent::spawn("history.max_bytes = 0", |command| {
+        command.env("HEADROOM_JOURNAL_DIR", &*journal);
+    });
+    agent.await_ready();
     agent.scrape_until("that nothing is known", |it| it.values("headroom_past_seconds", &[]) == [0.0]);
 }

@@ -32,8 +32,7 @@ fn host(alert: &str, threshold: f64, used: f64, known: u64, did: &[(u32, u32)]) 
     host.view.firing = Firing(vec![state]);
     host.past.events_from = Some(BEGAN - known * DAY);
     host.past.host.days = days(known, |_| Day { limit: Some(TOTAL), ..Day::default() });
-    host.past.host.week =
-        vec![Hour { weeks: 1, memory: Some([0.8 * used * TOTAL, used * TOTAL]), ..Hour::default() }; 168];
+    host.past.host.week = vec![Hour { weeks: 1, memory: Some([0.8 * used * TOTAL, used * TOTAL]) }; 168];
     let count = did.len() as u64;
     let day = |(number, (fired, seconds)): (u64, &(u32, u32))| AlertDay {
         time: BEGAN - (count - number) * DAY,

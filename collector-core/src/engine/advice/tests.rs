@@ -84,7 +84,7 @@ impl Host {
     }
 }
 
-fn advice(rule: &str, object: Object, confidence: Confidence, kills: f64) -> Advice {
+pub(super) fn advice(rule: &str, object: Object, confidence: Confidence, kills: f64) -> Advice {
     let saves = Saves { over_seconds: 86_400, kills: Some(kills), ..Saves::default() };
     Advice {
         id: id(rule, &object),

@@ -10,6 +10,8 @@ use crate::view::View;
 const WAY: f64 = 0.75;
 /// Of what had no value before: this share more or less.
 const ABOUT: f64 = 0.25;
+/// What a process does for a huge page that is not free at once, as its action names it.
+const DEFRAG: &str = "/sys/kernel/mm/transparent_hugepage/defrag";
 
 /// A value that is set.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +24,10 @@ enum Value {
 /// What it was set to, if one of its actions was carried out, by whomever.
 pub fn followed(view: &View, advice: &Advice) -> Option<String> {
     advice.actions.iter().find_map(|action| {
+        if let Some(now) = word(view, action) {
+            let is_new = action.before.as_deref() != Some(now) && action.after.as_deref() == Some(now);
+            return is_new.then(|| now.to_owned());
+        }
         let now = current(view, action)?;
         let (before, after) = (action.before.as_deref().and_then(parse), action.after.as_deref().and_then(parse)?);
         is_about(before, now, after).then(|| match now {
@@ -51,15 +57,14 @@ fn current(view: &View, action: &Action) -> Option<Value> {
         Kind::MemoryMax => Statistic::MemoryLimit,
         Kind::MemoryHigh => Statistic::MemoryHigh,
         Kind::MemoryLow => Statistic::MemoryLow,
-        Kind::MemoryMin => Statistic::MemoryMin,
-        Kind::SwapOn | Kind::SwapOff if action.object == Object::Host => return swap(),
-        Kind::Sysctl => {
-            let statistic = match action.key.as_deref()? {
-                "vm.swappiness" => host::Statistic::Swappiness,
-                "vm.watermark_scale_factor" => host::Statistic::WatermarkScaleFactor,
-                _ => return None,
-            };
-            return view.host.statistics.get(statistic).map(|value| Value::Number(value as f64));
+        Kind::CpuMax => {
+            let Object::Workload(name) = &action.object else { return None };
+            return crate::target::of(view, name)?.known.cpu_max.map(Value::Number);
+        }
+        Kind::SwapOn | Kind::ZramOn if action.object == Object::Host => return swap(),
+        Kind::Sysctl if action.key.as_deref() == Some("vm.watermark_scale_factor") => {
+            let now = view.host.statistics.get(host::Statistic::WatermarkScaleFactor);
+            return now.map(|value| Value::Number(value as f64));
         }
         _ => return None,
     };
@@ -70,45 +75,106 @@ fn current(view: &View, action: &Action) -> Option<Value> {
     Some(statistics.get(statistic).map_or(Value::Unlimited, |value| Value::Number(value as f64)))
 }
 
-/// `21474836480`, `20GiB`, `20G`, `max`.
+/// A word that an action sets, as it is now; none where the view does not have it, and of what is no word.
+fn word(view: &View, action: &Action) -> Option<&'static str> {
+    let is_defrag = action.kind == Kind::Sysctl && action.key.as_deref() == Some(DEFRAG);
+    let place = view.host.statistics.get(host::Statistic::HugePagesDefrag).filter(|_| is_defrag)?;
+    host::DEFRAG.get(usize::try_from(place).ok()?).copied()
+}
+
+/// As actions write values: plain numbers, or `max`.
 fn parse(text: &str) -> Option<Value> {
-    let text = text.trim();
-    if matches!(text, "max" | "infinity" | "none" | "unlimited" | "-1") {
-        return Some(Value::Unlimited);
+    match text {
+        "max" => Some(Value::Unlimited),
+        _ => text.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Number),
     }
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let scale = match unit.trim().trim_end_matches(['B', 'b']).trim_end_matches('i') {
-        "" => 0,
-        "K" | "k" => 1,
-        "M" | "m" => 2,
-        "G" | "g" => 3,
-        "T" | "t" => 4,
-        _ => return None,
-    };
-    Some(Value::Number(number.parse::<f64>().ok()? * 1024f64.powi(scale)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::action::Risk;
+    use crate::advice::Confidence;
+    use crate::advise::stage::Host;
+    use crate::statistic::{contention, model};
+
+    fn action(kind: Kind, key: &str, before: Option<&str>, after: &str) -> Action {
+        Action {
+            kind,
+            object: Object::Host,
+            key: Some(key.to_owned()),
+            before: before.map(str::to_owned),
+            after: Some(after.to_owned()),
+            risk: Risk::Low,
+            undo: String::new(),
+            commands: Vec::new(),
+        }
+    }
+
+    /// What is found to be followed of an action while a number of the host is this.
+    fn found(action: Action, statistic: host::Statistic, now: u64) -> Option<String> {
+        let mut view = View::default();
+        view.host.statistics.set(statistic, now);
+        let advice = super::super::tests::advice("rule", Object::Host, Confidence::High, 0.0);
+        followed(&view, &Advice { actions: vec![action], ..advice })
+    }
 
     #[test]
-    fn amounts_are_read_as_they_are_typed() {
+    fn values_are_read_as_actions_write_them() {
         for (text, value) in [
             ("21474836480", Some(Value::Number(21_474_836_480.0))),
-            ("20GiB", Some(Value::Number(21_474_836_480.0))),
-            ("20 GiB", Some(Value::Number(21_474_836_480.0))),
-            ("1.5G", Some(Value::Number(1_610_612_736.0))),
-            ("512m", Some(Value::Number(536_870_912.0))),
             ("2.5", Some(Value::Number(2.5))),
             ("max", Some(Value::Unlimited)),
+            ("inf", None),
+            ("20GiB", None),
             ("madvise", None),
             ("", None),
-            ("20 apples", None),
         ] {
             assert_eq!(parse(text), value, "{text}");
         }
+    }
+
+    #[test]
+    fn swap_that_was_added_in_a_file_or_in_compressed_memory_is_seen() {
+        for kind in [Kind::SwapOn, Kind::ZramOn] {
+            let of = |now| found(action(kind, "swap", None, "8000"), host::Statistic::SwapTotal, now);
+            assert_eq!((of(7999), of(0)), (Some("7999".to_owned()), None), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_cpu_quota_is_compared_in_cpus() {
+        let mut host = Host::new(&["/system.slice/llama.service"]);
+        host.serve(1, 1, model::Kind::LlamaCpp);
+        for second in [2, 7] {
+            host.files(
+                second,
+                1,
+                &[(Statistic::MemoryCurrent, 1), (Statistic::Populated, 1), (Statistic::CpuPeriods, second)],
+            );
+            host.close(
+                second,
+                1,
+                &[(contention::Statistic::CpuQuota, 4000), (contention::Statistic::CpuPeriods, second)],
+            );
+            host.tick(second);
+        }
+        let object = Object::Workload("llama.service".to_owned());
+        let of = |before, after| {
+            let action = Action { object: object.clone(), ..action(Kind::CpuMax, "cpu.max", Some(before), after) };
+            let advice = super::super::tests::advice("rule", object.clone(), Confidence::High, 0.0);
+            followed(&host.view, &Advice { actions: vec![action], ..advice })
+        };
+        assert_eq!((of("2", "4").as_deref(), of("4", "8"), of("2", "16")), (Some("4"), None, None));
+    }
+
+    #[test]
+    fn who_waits_for_huge_pages_is_compared_by_its_word() {
+        let of = |now| {
+            let set = action(Kind::Sysctl, DEFRAG, Some("always"), "defer+madvise");
+            found(set, host::Statistic::HugePagesDefrag, now)
+        };
+        assert_eq!((of(3).as_deref(), of(4), of(2), of(9)), (Some("defer+madvise"), None, None, None));
     }
 
     #[test]

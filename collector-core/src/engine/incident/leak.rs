@@ -141,7 +141,7 @@ fn share(grown: &Grown) -> f64 {
 pub(super) fn title(incident: &Incident) -> String {
     let name = incident.labels.get("workload").map_or("A workload", String::as_str);
     let Some(leak) = &incident.evidence.leak else { return format!("{name} leaks memory") };
-    let memory = Memory::ALL.iter().find(|kind| kind.label() == leak.memory).map_or("memory", |kind| kind.name());
+    let memory = leak.kind_name();
     let verb = if leak.over { "leaked" } else { "leaks" };
     let left = leak.left().filter(|_| !leak.over).map_or(String::new(), |left| format!(", {left}"));
     format!("{name} {verb} {memory}: {}{left}", leak.pace())

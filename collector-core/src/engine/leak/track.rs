@@ -98,14 +98,15 @@ impl Track {
             self.held = [self.held, old].into_iter().flatten().reduce(f64::max);
         }
         self.windows.push_back(Window { time: open.time, low: open.low, work });
-        let found = trend::leak(self.held, self.windows.make_contiguous(), scale);
-        self.rises = trend::rises(self.windows.make_contiguous(), scale);
+        let windows = &*self.windows.make_contiguous();
+        let found = trend::leak(self.held, windows, scale);
+        self.rises = trend::rises(windows, scale);
         self.calm = if found.is_some() { 0 } else { self.calm.saturating_add(1) };
         if found.is_some() || self.calm >= CALM {
             self.leak = found;
         }
         if found.is_some() {
-            self.steady = trend::is_steady(self.windows.make_contiguous());
+            self.steady = trend::is_steady(windows);
         }
         true
     }

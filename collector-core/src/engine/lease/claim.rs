@@ -45,10 +45,10 @@ pub(super) fn claim(
     if want.is_nothing() && claim.unit.is_none() && !need.unknown {
         return Some(refused(400, "a claim of nothing: the need has no parts"));
     }
-    if let Some(why) = too_much(view, caller, &want, claim) {
+    let life = claim.seconds.map(|seconds| seconds.saturating_mul(SECOND));
+    if let Some(why) = too_much(view, caller, &want, claim, life) {
         return Some(why);
     }
-    let life = claim.seconds.map(|seconds| seconds.saturating_mul(SECOND));
     if let (Some(ahead), Some(life)) = (claim.begins_in_seconds, life) {
         let lease = Lease { want, ..lease(view, number, caller, claim, owner) };
         return Some(plan::plan(view, lease, ahead.saturating_mul(SECOND), life, outcomes));
@@ -147,7 +147,7 @@ fn again(view: &mut View, number: u64, caller: &Caller, key: &str) -> Option<Opt
 }
 
 /// Who has leased or asked for more than a user may.
-fn too_much(view: &View, caller: &Caller, want: &Want, claim: &Claim) -> Option<(u16, Body)> {
+fn too_much(view: &View, caller: &Caller, want: &Want, claim: &Claim, life: Option<u64>) -> Option<(u16, Body)> {
     let leases = &view.leases;
     let [held, waiting] = leases.of(caller.uid);
     let limits = &leases.limits;
@@ -168,7 +168,6 @@ fn too_much(view: &View, caller: &Caller, want: &Want, claim: &Claim) -> Option<
     let total = view.host.memory()?.total;
     let most = total / 100 * limits.share;
     // What it takes up does not count twice.
-    let life = claim.seconds.map(|seconds| seconds.saturating_mul(SECOND));
     let own = view.leases.taken_up_by(caller.uid, claim.unit.as_deref(), life);
     let mine = promised(view).into_iter().filter(|one| one.uid == caller.uid && (own.is_none() || one.id != own));
     let kept = mine.fold(0_u64, |sum, one| sum.saturating_add(one.hard));

@@ -176,7 +176,7 @@ fn step(view: &mut View, id: u64) -> Vec<Outcome> {
     // Nobody comes for it any more: it keeps no room until its end.
     let untaken = lease.begins.filter(|_| lease.state == State::Planned).map(|begins| begins.saturating_add(EARLY_NS));
     if lease.expires.into_iter().chain(untaken).any(|end| now >= end) {
-        let why = if lease.state == State::Planned { "nobody took it up" } else { "its time is over" };
+        let why = if lease.state == State::Planned { "no claim took it up" } else { "its time is over" };
         return end(view, id, Step::Expired, format!("reservation {id} has ended: {why}"));
     }
     if lease.state == State::Ending {

@@ -33,7 +33,7 @@ pub(super) fn plan(
     // Whoever made it may go: it is nobody's until it is taken up.
     (lease.learns, lease.number) = (false, None);
     let sentence = format!(
-        "reservation {} for user {}: {}, from in {} s on, for {} s",
+        "reservation {} for user {}: {}, starting in {} s, for {} s",
         lease.id,
         lease.uid,
         reservation::wanted(&lease),
@@ -41,13 +41,14 @@ pub(super) fn plan(
         life / 1_000_000_000
     );
     outcomes.push(told(view, Step::Granted, &lease, sentence));
-    let mut not_known = vec!["what runs then without a reservation, or has started before this one".to_owned()];
+    let mut not_known = vec!["what runs then without a reservation, or started before this one was made".to_owned()];
     if lease.want.cpu > 0 || lease.want.network > 0 || !lease.want.disk.is_empty() {
         not_known.push("whether CPUs, network and disks have room then".to_owned());
     }
     let verdict = Verdict {
         verdict: Decision::Yes,
-        reason: "it is kept free from then on from all that starts from now on and would still run".to_owned(),
+        reason: "reserved from then on: work that starts from now on and would still run then has to leave this room"
+            .to_owned(),
         gpus: lease.gpus.clone(),
         not_known,
         ..Verdict::default()

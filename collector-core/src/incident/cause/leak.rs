@@ -4,7 +4,6 @@ use super::facts::Facts;
 use super::{Finding, Rule};
 use crate::amount::{bytes, percent, seconds};
 use crate::incident::{Kind, Leak, LeakProcess};
-use crate::view::leak::Kind as Memory;
 
 const KINDS: &[Kind] = &[Kind::Leak];
 /// One process leaks if it grew by this share of what all grew by.
@@ -66,7 +65,7 @@ fn leaking<'a>(facts: &Facts<'a>) -> Option<(&'a Leak, &'a LeakProcess)> {
 }
 
 fn rises(leak: &Leak) -> String {
-    let kind = Memory::ALL.iter().find(|kind| kind.label() == leak.memory).map_or("memory", |kind| kind.name());
+    let kind = leak.kind_name();
     let (verb, full) = match leak.over {
         true => ("rose", String::new()),
         false => ("rises", leak.left().map_or(String::new(), |left| format!(" and is {left}"))),
@@ -78,7 +77,7 @@ fn rises(leak: &Leak) -> String {
         _ => "",
     };
     format!(
-        "what it holds at least of {kind} {verb} by {}{work} to {} of {}{full}",
+        "the minimum of its {kind} {verb} by {}{work} to {} of {}{full}",
         leak.pace(),
         bytes(leak.held_bytes),
         bytes(leak.of_bytes)

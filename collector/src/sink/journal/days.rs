@@ -42,6 +42,9 @@ struct Part {
     evidence: Evidence,
 }
 
+/// Events that are advice begin so.
+const ADVICE: &str = r#"body LIKE '{"advice":%'"#;
+
 #[derive(Deserialize)]
 struct Advised {
     advice: Standing,
@@ -100,8 +103,8 @@ impl Reader {
 
     /// The last that was told of each advice since this moment, at most so many, the newest first.
     pub fn advice(&self, from: u64, most: usize) -> Result<Vec<Standing>> {
-        let statement = r#"SELECT body FROM event WHERE id >= ? AND body LIKE '{"advice":%' ORDER BY id DESC LIMIT ?"#;
-        let mut statement = self.connection().prepare(statement).context("read the journal")?;
+        let statement = format!("SELECT body FROM event WHERE id >= ? AND {ADVICE} ORDER BY id DESC LIMIT ?");
+        let mut statement = self.connection().prepare(&statement).context("read the journal")?;
         let mut rows = statement.query(params![id(from), ENTRIES]).context("read the journal")?;
         let (mut found, mut seen) = (Vec::new(), HashSet::new());
         while found.len() < most
@@ -112,6 +115,19 @@ impl Reader {
             if seen.insert(advice.advice.id.clone()) {
                 found.push(advice);
             }
+        }
+        Ok(found)
+    }
+
+    /// Advice, as it began, was followed or no longer held, with the time of each; the newest last.
+    pub fn advice_before(&self, to: u64) -> Result<Vec<(u64, Standing)>> {
+        let statement = format!("SELECT time, body FROM event WHERE time < ? AND {ADVICE} ORDER BY id");
+        let mut statement = self.connection().prepare(&statement).context("read the journal")?;
+        let mut rows = statement.query(params![to as i64]).context("read the journal")?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().context("read the journal")? {
+            let (time, body) = (row.get::<_, i64>(0)? as u64, row.get::<_, String>(1)?);
+            found.extend(serde_json::from_str(&body).ok().map(|Advised { advice }| (time, advice)));
         }
         Ok(found)
     }

@@ -5,7 +5,6 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow};
 use collector_core::alert::Alert;
 use collector_core::incident::Incident;
-use collector_core::standing::Standing;
 use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -125,17 +124,6 @@ impl Reader {
     /// The alerts that fired or resolved since this moment, the newest last, without their deliveries.
     pub fn alerts_since(&self, from: u64) -> Result<Vec<Alert>> {
         self.since("alert", from)
-    }
-
-    /// Advice, as it began, was followed or no longer held, with the time of each; the newest last.
-    pub fn advice_before(&self, to: u64) -> Result<Vec<(u64, Standing)>> {
-        let statement = r#"SELECT time, body FROM event WHERE time < ? AND body LIKE '{"advice":%' ORDER BY id"#;
-        let rows = self.rows(statement, params![to as i64], |row| Ok((unsigned(row, 0)?, row.get::<_, String>(1)?)))?;
-        #[derive(serde::Deserialize)]
-        struct Body {
-            advice: Standing,
-        }
-        Ok(rows.iter().filter_map(|(time, body)| Some((*time, parse::<Body>(body)?.advice))).collect())
     }
 
     /// Since when every incident and alert is kept, in nanoseconds since the Unix epoch.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use collector_core::statistic::host::{Statistic, Values};
+use collector_core::statistic::host::{DEFRAG, Statistic, Values};
 
 use crate::source::kept::KeptFile;
 use crate::source::text::number;
@@ -31,7 +31,7 @@ impl Settings {
         let files: [(KeptFile, Statistic, Parse); 3] = [
             (KeptFile::at_once(proc.join(PROC)), WatermarkScaleFactor, |text| number(text.trim_ascii())),
             (enabled, HugePagesEnabled, |text| chosen(text, &["never", "madvise", "always"])),
-            (defrag, HugePagesDefrag, |text| chosen(text, &["never", "madvise", "defer", "defer+madvise", "always"])),
+            (defrag, HugePagesDefrag, |text| chosen(text, &DEFRAG)),
         ];
         Settings { files, rests: 0, held: Values::new() }
     }

@@ -40,7 +40,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
     let mut bytes = [0, 0];
     for _ in 0..rounds.div_ceil(10) {
         past = Past::default();
-        let mut days = Days::new(folder.to_path_buf(), limits);
+        let mut days = Days::new(folder.to_path_buf(), limits, true);
         for (index, times) in [&mut first, &mut next].into_iter().enumerate() {
             let before = cpu_ns();
             let parts = days.read(NOW + index as u64 * Tier::QuarterHour.step())?;

@@ -188,7 +188,7 @@ fn what_is_short_because_of_it_is_told_when_it_begins() {
     let planned = world.granted(number).id;
     let no = world.verdict(memory(70 * GIB));
     let way = no.room.iter().find(|way| way.id == Some(planned)).unwrap();
-    assert!(way.sentence.contains("from in 120 min on") && !way.sentence.contains("not used"), "{}", way.sentence);
+    assert!(way.sentence.contains(", starting in 120 min") && !way.sentence.contains("not used"), "{}", way.sentence);
 }
 
 #[test]

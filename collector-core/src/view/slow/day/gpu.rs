@@ -72,7 +72,7 @@ impl GpuHours {
 
     /// `other` is later.
     pub(super) fn merge(&mut self, other: &GpuHours) {
-        // Broken off if it began anew within the hour.
+        // Broken off if it restarted within the hour.
         let whole = other.unheld_seconds >= other.seconds;
         self.unheld_seconds = other.unheld_seconds + if whole { self.unheld_seconds } else { 0.0 };
         self.seconds += other.seconds;
