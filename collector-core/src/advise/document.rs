@@ -36,7 +36,8 @@ The same is at [`/api/v1/suggestions`](api.md), on the [page](page.md), in `head
 Advice is judged at most once a minute, from what the agent sees now and from the last days: the history on disk and the journal
 ([sinks.md](sinks.md)). It appears after it has held for five minutes, and leaves after it has not held for five.
 An id is the rule and what it is about, so it stays the same for as long as the advice holds. What a rule cannot judge, because there is
-too little history or something cannot be measured here, it says: `not known` is an answer.
+too little history or something cannot be measured here, it says: `not known` is an answer. How it fares on hosts of which it is known what is
+wrong with them is in [advice-hosts.md](advice-hosts.md).
 
 ## Rules
 

@@ -25,6 +25,8 @@ pub struct World {
     pub past: Past,
     minute: u64,
     pub kind: Kind,
+    /// Whether there is a server.
+    pub serves: bool,
     pub model: Vec<(OfModel, u64)>,
     /// What grows by so much a minute.
     pub grows: Vec<(OfModel, u64)>,
@@ -50,6 +52,7 @@ impl World {
             past: Past::default(),
             minute: 1000,
             kind,
+            serves: true,
             model: vec![(OfModel::RequestsRunning, 2), (OfModel::RequestsWaiting, 0)],
             grows: Vec::new(),
             memory: None,
@@ -141,8 +144,10 @@ impl World {
             workload: None,
             parent: None,
         };
-        let answer = Answer { state: State::Up, why: None, took: 1, memory: self.memory, models };
-        self.apply(Reading::Model(model::Reading { server: server.into(), answer: Some(answer) }));
+        if self.serves {
+            let answer = Answer { state: State::Up, why: None, took: 1, memory: self.memory, models };
+            self.apply(Reading::Model(model::Reading { server: server.into(), answer: Some(answer) }));
+        }
         let nodes = self.nodes.clone();
         let close =
             contention::Reading { cgroup: OWN, values: contention::Values::new(), nodes, interval: 5_000_000_000 };

@@ -1,6 +1,7 @@
-//! GPUs: links that are full or lower than they could be, clocks that are held back, errors, memory that others hold or nobody any more, and
-//! work that is far from its GPU.
+//! GPUs: links that are full or lower than they could be, clocks that are held back, errors, memory that others hold or nobody any more,
+//! work that is far from its GPU, and work that could use more of it.
 
+mod batch;
 mod copy;
 mod health;
 mod held;
@@ -27,6 +28,7 @@ pub(super) const RULES: &[Rule] = &[
     held::SHARED,
     held::LEFT,
     node::REMOTE,
+    batch::SIZE,
 ];
 
 /// Facts of so many of the last nanoseconds: as far back as steps are kept.

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::advice::{Advice, Confidence};
+use crate::action::Risk;
+use crate::advice::{Advice, Confidence, Origin};
 use crate::advise::world::{GIB, OTHER, OWN, World, holder};
+use crate::past::{Day, Span};
 use crate::sample::Reading;
 use crate::statistic::contention::Node;
 use crate::statistic::gpu::Statistic::*;
 use crate::statistic::gpu::{self, Statistic};
 use crate::statistic::model;
 use crate::statistic::model::Kind;
+use crate::statistic::workload::Statistic::IoPressureSome;
 
 fn world(numbers: &[(Statistic, u64)]) -> World {
     World::new(Kind::Vllm).card(10 * GIB, 90).put(numbers)
@@ -134,4 +137,70 @@ fn work_that_is_far_from_its_gpu() {
     let unknown = with(GIB, 3 * GIB, true, None);
     assert_eq!((unknown.advice("gpu_numa"), unknown.lacks("gpu_numa").len()), (None, 1));
     assert_eq!(world(&[(NumaNode, 0)]).hours(0.1).advice("gpu_numa"), None, "one node");
+}
+
+/// A job that has a GPU with so much free for itself, in use for so much of each minute.
+fn job(free: u64, utilization: u64) -> World {
+    let mut world = World::new(Kind::Vllm).card(free, utilization);
+    world.serves = false;
+    world
+}
+
+#[test]
+fn a_batch_that_could_be_larger() {
+    // 20 of 80 GiB, and 48 of the 60 that are free: 3.4 times as much.
+    let advice = job(60 * GIB, 60).hours(21.0).advice("batch_size").unwrap();
+    assert_eq!(advice.title, "Raise the batch size of /a, to at most 3.4 times what it is now.");
+    assert_eq!((advice.confidence, advice.risk), (Confidence::Medium, Risk::Medium));
+    let linear = advice.evidence.iter().filter(|it| it.origin == Origin::Assumed).count();
+    assert!(linear == 2 && advice.because.contains("linear in the batch"), "{advice:#?}");
+    assert_eq!(sure(job(60 * GIB, 60).hours(3.0).advice("batch_size")), Some(Confidence::Low), "less than a day");
+    // 61 of 80 and 15.2 more are 1.249 times as much; 60 and 16 are 1.27, of which a framework may have reserved most.
+    assert_eq!(job(19 * GIB, 60).hours(21.0).advice("batch_size"), None);
+    assert_eq!(sure(job(20 * GIB, 60).hours(21.0).advice("batch_size")), Some(Confidence::Low));
+    assert_eq!(job(60 * GIB, 86).hours(2.0).advice("batch_size"), None, "its aim is reached");
+    assert_eq!(World::new(Kind::Tei).card(60 * GIB, 60).hours(2.0).advice("batch_size"), None, "a model server");
+}
+
+#[test]
+fn nobody_who_shares_a_gpu_or_waits_between_has_a_batch() {
+    let mut shared = job(60 * GIB, 60);
+    shared.holders = vec![holder(OWN, 10 * GIB), holder(OTHER, 10 * GIB)];
+    let part = job(60 * GIB, 60).put(&[(Mig, 1)]);
+    for world in [shared, part] {
+        let world = world.hours(2.0);
+        assert_eq!((world.advice("batch_size"), world.lacks("batch_size").len()), (None, 0));
+    }
+    // It runs something in five minutes of six.
+    let mut waits = job(60 * GIB, 60);
+    for minute in 0..180 {
+        let used = if minute % 6 == 0 { 0 } else { 60 };
+        waits = waits.put(&[(Utilization, used)]).hours(0.017);
+    }
+    assert_eq!(waits.advice("batch_size"), None);
+}
+
+#[test]
+fn what_a_batch_would_need_was_taken_on_a_day_before() {
+    let mut world = job(60 * GIB, 60);
+    let day = Day { time: 1, seconds: 86_400, vram: Some([0.0, 1.0, 70.0 * GIB as f64]), ..Day::default() };
+    world.past.workloads.insert("/a".into(), Span { days: vec![day], ..Span::default() });
+    assert_eq!(world.hours(2.0).advice("batch_size"), None, "70 of 80 GiB, and 8 more");
+}
+
+#[test]
+fn what_is_missing_for_a_larger_batch_is_said() {
+    let lacks = job(60 * GIB, 60).hours(0.5).lacks("batch_size");
+    assert!(lacks.len() == 1 && lacks[0].starts_with("an hour of its numbers: there are"), "{lacks:?}");
+    let mut blind = job(60 * GIB, 60);
+    blind.gpu.retain(|(statistic, _)| *statistic != MemoryFree);
+    assert_eq!(blind.hours(2.0).lacks("batch_size").len(), 1);
+    // Its tasks wait for the disk in half of the time.
+    let mut world = job(60 * GIB, 60);
+    for minute in 0..120 {
+        world.workload = vec![(IoPressureSome, minute * 30_000_000_000)];
+        world = world.hours(0.017);
+    }
+    let lacks = world.lacks("batch_size");
+    assert!(world.advice("batch_size").is_none() && lacks[0].contains("wait for IO in 50 %"), "{lacks:?}");
 }

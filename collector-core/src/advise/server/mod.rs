@@ -18,6 +18,7 @@ use crate::view::gpu::Gpu;
 use crate::view::model::Told;
 use crate::view::slow::{ModelHours, holds};
 use crate::view::workload::Workload;
+pub(super) use pace::AIM;
 
 pub(super) const RULES: &[Rule] = &[
     prompt::PROMPT_CACHE_LOWER,

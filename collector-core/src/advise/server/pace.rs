@@ -10,7 +10,7 @@ use crate::statistic::model::Kind;
 use crate::statistic::model::Statistic::{Preemptions, RetractedTokens, Slots};
 
 /// A GPU should run something for this share of the time while there is work (85 to 90 %).
-const AIM: f64 = 0.85;
+pub(in crate::advise) const AIM: f64 = 0.85;
 const AIMED: f64 = 0.875;
 /// Never more than so many times as many at once.
 const MOST: f64 = 2.0;

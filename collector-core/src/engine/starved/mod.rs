@@ -5,13 +5,12 @@ mod track;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::statistic::gpu::Reading;
 use crate::statistic::gpu::Statistic::Utilization;
-use crate::statistic::gpu::{Holder, Reading};
 use crate::statistic::model::Statistic::RequestsRunning;
 use crate::view::View;
-use crate::view::gpu::Gpu;
+use crate::view::gpu::Owner;
 use crate::view::starved::{Job, State};
-use crate::view::workload::OTHER;
 use track::{Standing, Track};
 
 /// Processes of a job that are remembered, to see that it is still the same.
@@ -29,13 +28,6 @@ struct Watched {
     processes: Vec<u32>,
 }
 
-/// Whose a GPU is.
-enum Owner<'v> {
-    Nobody,
-    One(&'v Arc<str>),
-    Several,
-}
-
 impl Fold {
     /// Adds a reading of a GPU. What it shows of the job there goes into the view.
     pub fn see(&mut self, view: &mut View, time: u64, reading: &Reading) {
@@ -51,7 +43,7 @@ impl Fold {
         let Some(percent) = gpu.values.get(Utilization) else { return self.forget(view, uuid) };
         let number = &gpu.device.gpu;
         let job = |workload, state| Job { gpu: number.clone(), workload, state, now: None, usual: None };
-        let name = match owner(view, gpu) {
+        let name = match gpu.owner(&view.workloads) {
             Owner::Nobody => return self.forget(view, uuid),
             Owner::Several => {
                 self.0.remove(uuid);
@@ -104,20 +96,6 @@ impl Fold {
             view.starved.gpus.remove(uuid);
         }
     }
-}
-
-/// The workload whose processes hold memory of a GPU, if it is one. Processes that ended meanwhile are nobody's.
-fn owner<'v>(view: &'v View, gpu: &Gpu) -> Owner<'v> {
-    let mut found = Owner::Nobody;
-    for Holder { cgroup, .. } in gpu.processes() {
-        let Some(workload) = cgroup.and_then(|id| view.workloads.of(id)) else { continue };
-        match found {
-            Owner::One(name) if Arc::ptr_eq(name, &workload.name) => {}
-            Owner::Nobody if &*workload.name != OTHER => found = Owner::One(&workload.name),
-            _ => return Owner::Several,
-        }
-    }
-    found
 }
 
 /// Requests that the model servers of a workload work on; `None` if it has none, or none says so.

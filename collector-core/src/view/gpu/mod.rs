@@ -62,6 +62,15 @@ pub struct Xids {
     pub codes: BTreeMap<u64, (u64, u64)>,
 }
 
+/// Whose a GPU is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Owner<'v> {
+    Nobody,
+    /// The name of the workload.
+    One(&'v Arc<str>),
+    Several,
+}
+
 #[derive(Clone, Debug)]
 struct Moment {
     time: u64,
@@ -194,6 +203,20 @@ impl Gpu {
     /// Processes that hold memory of it, as last read: as old as its figures.
     pub(crate) fn processes(&self) -> &[Holder] {
         self.moments.back().map(|moment| &moment.holders[..]).unwrap_or_default()
+    }
+
+    /// The workload whose processes hold memory of it, if it is one. Processes that ended meanwhile are nobody's.
+    pub(crate) fn owner<'v>(&self, workloads: &'v Workloads) -> Owner<'v> {
+        let mut found = Owner::Nobody;
+        for Holder { cgroup, .. } in self.processes() {
+            let Some(workload) = cgroup.and_then(|id| workloads.of(id)) else { continue };
+            match found {
+                Owner::One(name) if Arc::ptr_eq(name, &workload.name) => {}
+                Owner::Nobody if &*workload.name != OTHER => found = Owner::One(&workload.name),
+                _ => return Owner::Several,
+            }
+        }
+        found
     }
 
     /// What each workload holds now, by name; `None` where the driver does not know the amount for one of its processes.

@@ -15,7 +15,7 @@ use crate::statistic::contention::{Node, Reading, Values};
 use crate::view::View;
 use crate::view::number::Known;
 use crate::view::workload::{OTHER, Workload};
-pub use day::{Day, GpuHours, Mean, ModelHours};
+pub use day::{Alone, Day, GpuHours, Mean, ModelHours};
 pub use fact::{Fact, Kind as FactKind, Of};
 pub use node::own_nodes;
 pub(crate) use read::{busiest_disk, busiest_link, holds, is_of};

@@ -14,7 +14,7 @@ const HOST: u64 = 64 * GIB;
 const WEB: &str = "/system.slice/web.service";
 
 /// A service with a limit, and what of its memory the kernel cannot drop, for so many days.
-fn web(limit: u64, anon: u64, days: u64, of_day: impl Fn(u64, Day) -> Day) -> (Host, u64) {
+pub(super) fn web(limit: u64, anon: u64, days: u64, of_day: impl Fn(u64, Day) -> Day) -> (Host, u64) {
     let mut host = Host::new(HOST);
     host_days(&mut host, HOST, 0.5, (0.0, 0));
     let web = host.workload(WEB, anon, anon);
@@ -76,9 +76,13 @@ fn what_a_server_may_still_take_is_not_given_away() {
     assert!(to >= 11 * GIB + 400 * MIB, "3 GiB and 15 %, and 8 GiB: {to}");
 }
 
+/// Three processes were killed yesterday.
+pub(super) fn killed(back: u64, day: Day) -> Day {
+    if back == 1 { Day { kills: Some(3), kills_here: Some(3), ..day } } else { day }
+}
+
 #[test]
 fn kills_at_the_limit_raise_it_and_kills_at_an_older_one_do_not() {
-    let killed = |back, day: Day| if back == 1 { Day { kills: Some(3), kills_here: Some(3), ..day } } else { day };
     let (host, _) = web(2 * GIB, 2 * GIB - 20 * MIB, 8, killed);
     let judged = host.expect(&["memory_limit_raise:web.service"]);
     let raise = advice(&judged, "memory_limit_raise:web.service");
@@ -156,32 +160,38 @@ fn a_need_near_the_limit_raises_it_and_page_cache_at_the_limit_does_not() {
     assert!(raise.saves.as_ref().unwrap().stall_seconds.unwrap() > 15_000.0, "{raise:#?}");
 }
 
-#[test]
-fn a_leak_is_not_cured_by_a_higher_limit() {
-    let killed = |back, day: Day| if back == 1 { Day { kills: Some(2), kills_here: Some(2), ..day } } else { day };
+/// A service that was killed at its limit, and takes twelve per cent of it an hour, for three hours.
+pub(super) fn leaks() -> Host {
     let limit = 8 * GIB;
     let (mut host, web) = web(limit, limit - 20 * MIB, 8, killed);
     host.has(web, Statistic::MemoryCurrent, 2 * GIB).has(web, Statistic::MemoryAnon, 2 * GIB);
-    // Twelve per cent of the limit an hour, for three hours.
     for statistic in [Statistic::MemoryCurrent, Statistic::MemoryAnon, Statistic::MemoryWithoutCache] {
         host.gains(web, statistic, limit / 8 / 3600);
     }
     host.run(3 * 3600, 5);
+    host
+}
+
+#[test]
+fn a_leak_is_not_cured_by_a_higher_limit() {
+    let host = leaks();
     assert!(host.view().leaks.iter().count() > 0, "the engine finds it");
     let judged = host.expect(&[]);
     assert!(judged.lacking.iter().any(|lacking| lacking.rule == "memory_limit_raise"), "{:#?}", judged.lacking);
 }
 
+/// A job without a limit on a host that waited and killed, and of which so much was in use.
+pub(super) fn hog(hurt: (f64, u32), used: f64) -> Host {
+    let mut host = Host::new(HOST);
+    host_days(&mut host, HOST, used, hurt);
+    host.workload("/system.slice/train.service", 30 * GIB, 30 * GIB);
+    host.days(Some("train.service"), 8, |_| day(30 * GIB, 30 * GIB, None));
+    host.run(60, 1);
+    host
+}
+
 #[test]
 fn a_limit_is_missed_only_where_the_host_was_hurt() {
-    let hog = |hurt: (f64, u32), used: f64| {
-        let mut host = Host::new(HOST);
-        host_days(&mut host, HOST, used, hurt);
-        host.workload("/system.slice/train.service", 30 * GIB, 30 * GIB);
-        host.days(Some("train.service"), 8, |_| day(30 * GIB, 30 * GIB, None));
-        host.run(60, 1);
-        host
-    };
     let judged = hog((900.0, 2), 0.97).expect(&["memory_limit_missing:train.service"]);
     let missing = advice(&judged, "memory_limit_missing:train.service");
     let to: u64 = missing.actions[0].after.as_deref().unwrap().parse().unwrap();
@@ -196,19 +206,21 @@ fn a_limit_is_missed_only_where_the_host_was_hurt() {
     assert!(host.expect(&[]).advice.is_empty());
 }
 
+/// Three services whose limits together are more than the host has.
+pub(super) fn promised(used: f64, hurt: (f64, u32)) -> Host {
+    let mut host = Host::new(HOST);
+    host_days(&mut host, HOST, used, hurt);
+    for name in ["a", "b", "c"] {
+        let workload = host.workload(&format!("/system.slice/{name}.service"), 24 * GIB, 24 * GIB);
+        host.has(workload, Statistic::MemoryLimit, 28 * GIB);
+        host.days(Some(&format!("{name}.service")), 8, |_| day(24 * GIB, 24 * GIB, Some(28 * GIB)));
+    }
+    host.is(OfHost::MemoryAvailable, GIB).run(60, 1);
+    host
+}
+
 #[test]
 fn what_is_promised_beyond_the_host_counts_once_it_was_short() {
-    let promised = |used: f64, hurt: (f64, u32)| {
-        let mut host = Host::new(HOST);
-        host_days(&mut host, HOST, used, hurt);
-        for name in ["a", "b", "c"] {
-            let workload = host.workload(&format!("/system.slice/{name}.service"), 24 * GIB, 24 * GIB);
-            host.has(workload, Statistic::MemoryLimit, 28 * GIB);
-            host.days(Some(&format!("{name}.service")), 8, |_| day(24 * GIB, 24 * GIB, Some(28 * GIB)));
-        }
-        host.is(OfHost::MemoryAvailable, GIB).run(60, 1);
-        host
-    };
     let judged = promised(0.97, (0.0, 3)).expect(&["memory_host_reserve:host"]);
     assert!(advice(&judged, "memory_host_reserve:host").why.contains("84.0 GiB"), "{judged:#?}");
     assert_eq!(promised(0.97, (0.0, 0)).expect(&[]).advice.len(), 1, "not sure, but told");

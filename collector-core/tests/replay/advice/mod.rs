@@ -2,6 +2,7 @@
 
 mod any;
 mod busy;
+mod host;
 mod limit;
 mod model;
 mod protect;

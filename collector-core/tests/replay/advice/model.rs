@@ -5,7 +5,6 @@ use std::sync::Arc;
 use collector_core::advice::Confidence;
 use collector_core::sample::Reading;
 use collector_core::statistic::contention::Statistic as Close;
-use collector_core::statistic::filesystem;
 use collector_core::statistic::host::Statistic as OfHost;
 use collector_core::statistic::model;
 use collector_core::statistic::model_file::{self, Amount, Layout, Store, Stored, Tier};
@@ -18,7 +17,7 @@ const HOST: u64 = 64 * GIB;
 const LLAMA: &str = "/system.slice/llama.service";
 
 /// A server with a mapped model of 20 GiB, of which 12 GiB are in memory, and so much is read again each second.
-fn llama(again: u64, tier: Tier, set: impl Fn(&mut Host, u64)) -> Host {
+pub(super) fn llama(again: u64, tier: Tier, set: impl Fn(&mut Host, u64)) -> Host {
     let mut host = Host::new(HOST);
     host_days(&mut host, HOST, 0.6, (0.0, 0));
     let llama = host.workload(LLAMA, 14 * GIB, 2 * GIB);
@@ -30,11 +29,16 @@ fn llama(again: u64, tier: Tier, set: impl Fn(&mut Host, u64)) -> Host {
     host
 }
 
+pub(super) fn at_limit(host: &mut Host, llama: u64) {
+    host.has(llama, Statistic::MemoryLimit, 14 * GIB);
+}
+
+pub(super) fn pressed(host: &mut Host, _: u64) {
+    host.grows(OfHost::ReclaimedKswapd, 100 * MIB).is(OfHost::MemoryAvailable, 30 * GIB);
+}
+
 #[test]
 fn a_model_that_does_not_fit_into_its_limit_gets_more_room() {
-    let at_limit = |host: &mut Host, llama| {
-        host.has(llama, Statistic::MemoryLimit, 14 * GIB);
-    };
     let judged = llama(50 * MIB, Tier::Ssd, at_limit).expect(&["memory_limit_raise:llama.service"]);
     let raise = advice(&judged, "memory_limit_raise:llama.service");
     let to: u64 = raise.actions[0].after.as_deref().unwrap().parse().unwrap();
@@ -57,9 +61,6 @@ fn a_model_at_its_memory_high_gets_more_room_there() {
 
 #[test]
 fn a_model_that_others_press_out_is_locked_and_protected() {
-    let pressed = |host: &mut Host, _| {
-        host.grows(OfHost::ReclaimedKswapd, 100 * MIB).is(OfHost::MemoryAvailable, 30 * GIB);
-    };
     let judged =
         llama(50 * MIB, Tier::Ssd, pressed).expect(&["model_file_again:llama.service", "memory_low:llama.service"]);
     let lock = advice(&judged, "model_file_again:llama.service");
@@ -87,7 +88,7 @@ fn a_slow_disk_is_told_only_while_the_model_is_read_again() {
 }
 
 /// A host with a store of so much, of which so much is unused as far as that is known, on a filesystem that is so full.
-fn store(layout: Layout, unused: Option<u64>, full: f64) -> Host {
+pub(super) fn store(layout: Layout, unused: Option<u64>, full: f64) -> Host {
     let mut host = Host::new(HOST);
     let stored = |name: &str, used| Stored {
         name: name.into(),
@@ -113,20 +114,7 @@ fn store(layout: Layout, unused: Option<u64>, full: f64) -> Host {
         largest: vec![stored("old:70b", false), stored("new:8b", true), stored("$(reboot)", false)],
     };
     host.apply(Reading::ModelFile(model_file::Reading::Store(Arc::new(store))));
-    use filesystem::Statistic::{Available, Free, Size};
-    let free = (200.0 * (1.0 - full)) as u64 * GIB;
-    for (mountpoint, free) in [("/", 190 * GIB), ("/var/lib", free)] {
-        let values = [(Size, 200 * GIB), (Free, free), (Available, free)].into_iter().collect();
-        let reading = filesystem::Reading {
-            mountpoint: mountpoint.into(),
-            device: "/dev/vda".into(),
-            fstype: "ext4".into(),
-            owner: None,
-            state: filesystem::State::Read(values),
-        };
-        host.apply(Reading::Filesystem(reading));
-    }
-    host.run(10, 1);
+    host.mounts("/", 200, 190).mounts("/var/lib", 200, (200.0 * (1.0 - full)) as u64).run(10, 1);
     host
 }
 

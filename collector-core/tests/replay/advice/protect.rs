@@ -14,7 +14,7 @@ use crate::made::{GIB, Host, MIB, SECOND, advice, id};
 const HOST: u64 = 64 * GIB;
 
 /// The host reclaims; tasks of this workload do it.
-fn reclaims(host: &mut Host, workload: u64, bytes: u64) {
+pub(super) fn reclaims(host: &mut Host, workload: u64, bytes: u64) {
     let counts = reclaim::Reading::Counts {
         cgroup: Some(id(workload)),
         kind: reclaim::Kind::Direct,
@@ -27,7 +27,7 @@ fn reclaims(host: &mut Host, workload: u64, bytes: u64) {
 }
 
 /// A server beside a batch job on a host that was short, with this limit. It waited for so many seconds of each day.
-fn beside(waited: f64, limit: Option<u64>, serves: bool) -> (Host, u64, u64) {
+pub(super) fn beside(waited: f64, limit: Option<u64>, serves: bool) -> (Host, u64, u64) {
     let mut host = Host::new(HOST);
     host_days(&mut host, HOST, 0.96, (0.0, 0));
     let vllm = host.workload("/system.slice/vllm.service", 10 * GIB, 9 * GIB);
@@ -99,7 +99,7 @@ fn at_high_below(limit: u64, cache: u64, swap: u64, throttled: bool) -> Host {
     host
 }
 
-fn at_high(cache: u64, swap: u64, throttled: bool) -> Host {
+pub(super) fn at_high(cache: u64, swap: u64, throttled: bool) -> Host {
     at_high_below(6 * GIB, cache, swap, throttled)
 }
 
@@ -117,21 +117,23 @@ fn memory_high_without_anything_to_take_is_a_trap() {
     at_high(10 * MIB, 0, false).expect(&[]);
 }
 
+/// A backup with so much page cache, which reclaims for the others, on a full host that killed.
+pub(super) fn fills(cache: u64, killed: u32, serves: bool) -> Host {
+    let mut host = Host::new(HOST);
+    host_days(&mut host, HOST, 0.97, (0.0, killed));
+    let backup = host.workload("/system.slice/backup.service", 2 * GIB + cache, 2 * GIB);
+    host.days(Some("backup.service"), 8, |_| day(2 * GIB + cache, 2 * GIB, None));
+    if serves {
+        host.serves(backup, model::Kind::Vllm, &[]);
+    }
+    host.run(5, 1);
+    reclaims(&mut host, backup, 40 * GIB);
+    host.run(30, 1);
+    host
+}
+
 #[test]
 fn who_fills_the_memory_with_page_cache_drops_its_own_first() {
-    let fills = |cache: u64, killed: u32, serves: bool| {
-        let mut host = Host::new(HOST);
-        host_days(&mut host, HOST, 0.97, (0.0, killed));
-        let backup = host.workload("/system.slice/backup.service", 2 * GIB + cache, 2 * GIB);
-        host.days(Some("backup.service"), 8, |_| day(2 * GIB + cache, 2 * GIB, None));
-        if serves {
-            host.serves(backup, model::Kind::Vllm, &[]);
-        }
-        host.run(5, 1);
-        reclaims(&mut host, backup, 40 * GIB);
-        host.run(30, 1);
-        host
-    };
     let judged = fills(30 * GIB, 1, false).expect(&["memory_high_set:backup.service"]);
     let set = advice(&judged, "memory_high_set:backup.service");
     let to: u64 = set.actions[0].after.as_deref().unwrap().parse().unwrap();

@@ -5,7 +5,6 @@ use collector_core::advice::Confidence;
 use collector_core::count::Histogram;
 use collector_core::sample::Reading;
 use collector_core::signal::{compaction, reclaim};
-use collector_core::statistic::filesystem;
 use collector_core::statistic::host::Statistic::*;
 use collector_core::statistic::workload::Statistic;
 
@@ -15,7 +14,7 @@ use crate::made::{GIB, Host, MIB, SECOND, advice};
 const HOST: u64 = 16 * GIB;
 
 /// A host that was this short of memory, with these numbers.
-fn host(used: f64, hurt: (f64, u32), set: impl Fn(&mut Host)) -> Host {
+pub(super) fn host(used: f64, hurt: (f64, u32), set: impl Fn(&mut Host)) -> Host {
     let mut host = Host::new(HOST);
     host_days(&mut host, HOST, used, hurt);
     set(&mut host);
@@ -23,17 +22,49 @@ fn host(used: f64, hurt: (f64, u32), set: impl Fn(&mut Host)) -> Host {
     host
 }
 
-fn without_swap(host: &mut Host) {
+pub(super) fn without_swap(host: &mut Host) {
     host.is(SwapTotal, 0).is(SwapFree, 0).is(MemoryAnon, 8 * GIB);
 }
 
-/// A root filesystem of 100 GiB of which so much is free.
-fn root_with(free: u64) -> Reading {
-    use filesystem::Statistic::{Available, Free, Size};
-    let values = [(Size, 100 * GIB), (Free, free), (Available, free)].into_iter().collect();
-    let state = filesystem::State::Read(values);
-    let (mountpoint, device, fstype) = ("/".into(), "/dev/vda".into(), "ext4".into());
-    Reading::Filesystem(filesystem::Reading { mountpoint, device, fstype, owner: None, state })
+/// zram that may take so much, of which so much is used.
+pub(super) fn zram(most: u64, used: u64) -> impl Fn(&mut Host) {
+    move |host: &mut Host| {
+        host.is(ZramSize, most).is(ZramMost, most).is(ZramUsed, used).is(ZramOriginal, 3 * used);
+        host.is(ZramCompressed, used).is(SwapTotal, most).is(SwapFree, most - used);
+    }
+}
+
+/// All tasks wait for so many nanoseconds of each second, and so many bytes come back from swap.
+pub(super) fn thrashes(full: u64, swap_in: u64) -> Host {
+    host(0.85, (0.0, 0), move |host| {
+        let hog = host.workload("/system.slice/train.service", 12 * GIB, 12 * GIB);
+        host.has(hog, Statistic::MemorySwap, 6 * GIB);
+        host.is(SwapFree, GIB).is(MemoryAvailable, 300 * MIB);
+        host.grows(MemoryPressureFull, full).grows(MemoryPressureSome, full).grows(SwapIn, swap_in);
+    })
+}
+
+fn histogram(ns: u64) -> Histogram {
+    let mut histogram = [0; histogram::WORDS];
+    (histogram[3], histogram[histogram::SUM]) = (100, ns);
+    histogram
+}
+
+/// Tasks spent so many seconds of ten days in direct reclaim.
+pub(super) fn late(seconds: u64, factor: u64, available: u64) -> Host {
+    host(0.7, (0.0, 0), move |host| {
+        let (kind, histogram) = (reclaim::Kind::Direct, histogram(seconds * SECOND));
+        host.apply(Reading::Reclaim(reclaim::Reading::Time { kind, histogram }));
+        host.is(WatermarkScaleFactor, factor).is(MemoryAvailable, available);
+    })
+}
+
+/// And so many in compaction.
+pub(super) fn waits(seconds: u64, enabled: u64, defrag: u64) -> Host {
+    host(0.7, (0.0, 0), move |host| {
+        host.apply(Reading::Compaction(compaction::Reading::Time { histogram: histogram(seconds * SECOND) }));
+        host.is(HugePagesEnabled, enabled).is(HugePagesDefrag, defrag);
+    })
 }
 
 #[test]
@@ -49,11 +80,11 @@ fn swap_is_missed_where_the_host_ran_out_and_something_could_go_there() {
     let commands = |root| {
         let judged = host(0.98, (0.0, 2), |host| {
             without_swap(host);
-            host.apply(root_with(root));
+            host.mounts("/", 100, root);
         });
         advice(&judged.judged(), "swap_missing:host").actions[1].commands.len()
     };
-    assert_eq!((missing.actions[1].commands.len(), commands(5 * GIB), commands(40 * GIB)), (0, 0, 2), "room on /");
+    assert_eq!((missing.actions[1].commands.len(), commands(5), commands(40)), (0, 0, 2), "room on /");
     assert!(host(0.98, (0.0, 2), |_| ()).expect(&[]).advice.is_empty(), "there is swap");
     assert!(host(0.7, (900.0, 2), without_swap).expect(&[]).advice.is_empty(), "a limit killed, not the host");
     assert!(host(0.98, (0.0, 0), without_swap).expect(&[]).advice.is_empty(), "full, and nobody minds");
@@ -82,12 +113,6 @@ fn on_a_kubelets_node_swap_is_not_sure() {
 
 #[test]
 fn zram_may_not_take_most_of_the_memory() {
-    let zram = |most: u64, used: u64| {
-        move |host: &mut Host| {
-            host.is(ZramSize, most).is(ZramMost, most).is(ZramUsed, used).is(ZramOriginal, 3 * used);
-            host.is(ZramCompressed, used).is(SwapTotal, most).is(SwapFree, most - used);
-        }
-    };
     let judged = host(0.5, (0.0, 0), zram(16 * GIB, GIB)).expect(&["zram_too_large:host"]);
     let commands = &advice(&judged, "zram_too_large:host").actions[0].commands;
     assert!(commands.iter().all(|command| command.file.is_some()), "no second device: {commands:?}");
@@ -103,14 +128,6 @@ fn zram_may_not_take_most_of_the_memory() {
 
 #[test]
 fn swap_that_is_in_use_all_the_time_is_told() {
-    let thrashes = |full: u64, swap_in: u64| {
-        host(0.85, (0.0, 0), move |host| {
-            let hog = host.workload("/system.slice/train.service", 12 * GIB, 12 * GIB);
-            host.has(hog, Statistic::MemorySwap, 6 * GIB);
-            host.is(SwapFree, GIB).is(MemoryAvailable, 300 * MIB);
-            host.grows(MemoryPressureFull, full).grows(MemoryPressureSome, full).grows(SwapIn, swap_in);
-        })
-    };
     let judged = thrashes(SECOND / 4, 30 * MIB).expect(&["swap_thrashing:host"]);
     let told = advice(&judged, "swap_thrashing:host");
     assert_eq!(told.confidence, Confidence::High);
@@ -119,21 +136,8 @@ fn swap_that_is_in_use_all_the_time_is_told() {
     thrashes(SECOND / 100, 30 * MIB).expect(&[]);
 }
 
-fn histogram(ns: u64) -> Histogram {
-    let mut histogram = [0; histogram::WORDS];
-    (histogram[3], histogram[histogram::SUM]) = (100, ns);
-    histogram
-}
-
 #[test]
 fn kswapd_that_is_late_starts_earlier() {
-    let late = |seconds: u64, factor: u64, available: u64| {
-        host(0.7, (0.0, 0), move |host| {
-            let (kind, histogram) = (reclaim::Kind::Direct, histogram(seconds * SECOND));
-            host.apply(Reading::Reclaim(reclaim::Reading::Time { kind, histogram }));
-            host.is(WatermarkScaleFactor, factor).is(MemoryAvailable, available);
-        })
-    };
     // Ten days are 240 hours.
     let judged = late(24_000, 10, 8 * GIB).expect(&["watermark_scale_factor:host"]);
     let told = advice(&judged, "watermark_scale_factor:host");
@@ -145,12 +149,6 @@ fn kswapd_that_is_late_starts_earlier() {
 
 #[test]
 fn huge_pages_that_everybody_waits_for_are_made_in_the_background() {
-    let waits = |seconds: u64, enabled: u64, defrag: u64| {
-        host(0.7, (0.0, 0), move |host| {
-            host.apply(Reading::Compaction(compaction::Reading::Time { histogram: histogram(seconds * SECOND) }));
-            host.is(HugePagesEnabled, enabled).is(HugePagesDefrag, defrag);
-        })
-    };
     let judged = waits(24_000, 2, 4).expect(&["huge_pages_defrag:host"]);
     assert_eq!(advice(&judged, "huge_pages_defrag:host").confidence, Confidence::High);
     assert!(waits(240, 2, 4).expect(&[]).advice.is_empty());

@@ -1,63 +1,95 @@
-//! Hosts that are made up: readings by the second, days of history, and what is advised about them. Knows the shape of readings, and no rule.
+//! Hosts that are made up: readings by the second, as a recording has them. Knows the shape of readings, and no rule.
+
+mod card;
+mod check;
+mod disk;
+mod lease;
+mod past;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use collector_core::action::Kind;
-use collector_core::advice::{Advice, Confidence};
-use collector_core::advise::{Given, Judged};
 use collector_core::cgroup::Id;
 use collector_core::engine::Engine;
-use collector_core::past::{Day, Past};
+use collector_core::past::Past;
 use collector_core::sample::{Probe, ProbeState, Reading, Sample, Statistics};
 use collector_core::signal::cgroup;
-use collector_core::statistic::contention::{self, Statistic as Close};
+use collector_core::statistic::contention::{self, Node, Statistic as Close};
 use collector_core::statistic::host::{Statistic as OfHost, Values as HostValues};
 use collector_core::statistic::model::{self, Answer, Model, Server};
 use collector_core::statistic::model_file::{self, File, How, Process, Tier};
 use collector_core::statistic::workload::Statistic;
 use collector_core::view::View;
 
+use card::{Card, holder};
+pub use check::advice;
+
 pub const SECOND: u64 = 1_000_000_000;
 pub const DAY: u64 = 24 * 60 * 60 * SECOND;
 pub const MIB: u64 = 1 << 20;
 pub const GIB: u64 = 1 << 30;
-/// A Wednesday at noon.
+/// A Friday at noon.
 const NOW: u64 = 20_000 * DAY + 12 * 60 * 60 * SECOND;
 const START: &str = r#"{"version":"1","kernel":"6.12.0","memory_hierarchy":0,"io_hierarchy":0,"workload_max":99,"workload_grace":60000000000}"#;
 
 /// A host on cgroup v2 with every program attached, on which the agent has run for ten days.
 pub struct Host {
     pub engine: Engine,
-    pub past: Past,
+    /// All that was read, as an agent would record it.
+    samples: Vec<Sample>,
+    /// What was last sent of the days before.
+    past: Past,
+    began: u64,
     now: u64,
     host: BTreeMap<OfHost, (u64, u64)>,
     /// By the number of its cgroup: each number, and by how much it grows a second.
     workloads: BTreeMap<u64, BTreeMap<Statistic, (u64, u64)>>,
     close: BTreeMap<u64, BTreeMap<Close, u64>>,
-    servers: Vec<(Arc<Server>, Answer)>,
+    /// What each has of each memory node.
+    nodes: BTreeMap<u64, Arc<[Node]>>,
+    /// What each copies to GPUs in a second.
+    copies: BTreeMap<u64, u64>,
+    servers: Vec<Served>,
     processes: Vec<(Process, u64)>,
+    cards: Vec<Card>,
+}
+
+/// A server, what it answers, and by how much its numbers grow in a minute.
+struct Served {
+    server: Arc<Server>,
+    answer: Answer,
+    grows: Vec<(model::Statistic, u64)>,
 }
 
 impl Host {
     /// With so much memory, of which four fifths can be had, and swap.
     pub fn new(memory: u64) -> Host {
+        Host::over(memory, 600)
+    }
+
+    /// The same, of which so many seconds are read.
+    pub fn over(memory: u64, seconds: u64) -> Host {
         let mut host = Host {
             engine: Engine::new(),
-            past: Past { time: NOW, ..Past::default() },
+            samples: Vec::new(),
+            past: Past::default(),
+            began: NOW - seconds * SECOND,
             now: NOW - 10 * DAY,
             host: BTreeMap::new(),
             workloads: BTreeMap::new(),
             close: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            copies: BTreeMap::new(),
             servers: Vec::new(),
             processes: Vec::new(),
+            cards: Vec::new(),
         };
         host.apply(Reading::Start(serde_json::from_str(START).unwrap()));
         for probe in collector_common::SIGNALS.iter().flat_map(|signal| signal.probes) {
             let program = probe.program.to_owned();
             host.apply(Reading::Probe(Probe { program, state: ProbeState::Attached, reason: None }));
         }
-        host.now = NOW - 600 * SECOND;
+        host.now = host.began;
         use OfHost::*;
         for (statistic, value) in [
             (MemoryTotal, memory),
@@ -87,7 +119,9 @@ impl Host {
     }
 
     pub fn apply(&mut self, reading: Reading) {
-        self.engine.apply(&Sample { time: self.now, reading });
+        let sample = Sample { time: self.now, reading };
+        self.engine.apply(&sample);
+        self.samples.push(sample);
     }
 
     pub fn view(&self) -> &View {
@@ -169,6 +203,19 @@ impl Host {
         self
     }
 
+    /// The CPU quota of a workload that is watched closely, in thousandths of a CPU, as it is read now.
+    pub fn quota(&mut self, workload: u64, quota: u64) -> &mut Host {
+        let values = [(Close::CpuQuota, quota)].into_iter().collect();
+        let nodes = self.nodes.get(&workload).cloned().unwrap_or_default();
+        self.apply(Reading::Contention(contention::Reading {
+            cgroup: id(workload),
+            values,
+            nodes,
+            interval: 5 * SECOND,
+        }));
+        self
+    }
+
     /// A server in a workload, with one model that says nothing but that it is up.
     pub fn serves(&mut self, workload: u64, kind: model::Kind, numbers: &[(model::Statistic, u64)]) -> &mut Host {
         let name = format!("{}:{}", kind.label(), 8000 + self.servers.len());
@@ -184,7 +231,19 @@ impl Host {
         let models =
             vec![Model { name: "llama".into(), values: numbers.iter().copied().collect(), ..Model::default() }];
         let answer: Answer = serde_json::from_value(serde_json::json!({"state": "up", "took": 1})).unwrap();
-        self.servers.push((server.into(), Answer { models, ..answer }));
+        self.servers.push(Served { server: server.into(), answer: Answer { models, ..answer }, grows: Vec::new() });
+        self
+    }
+
+    /// Numbers of the last server that grow by so much a minute.
+    pub fn counts(&mut self, numbers: &[(model::Statistic, u64)]) -> &mut Host {
+        self.servers.last_mut().unwrap().grows.extend(numbers);
+        self
+    }
+
+    /// What the processes of the last server hold.
+    pub fn keeps(&mut self, memory: model::Memory) -> &mut Host {
+        self.servers.last_mut().unwrap().answer.memory = Some(memory);
         self
     }
 
@@ -219,21 +278,6 @@ impl Host {
         self
     }
 
-    /// So many days of the host, or of a workload by its name, the last of them until now.
-    pub fn days(&mut self, name: Option<&str>, count: u64, day: impl Fn(u64) -> Day) -> &mut Host {
-        let today = NOW - NOW % DAY;
-        let days = (0..count).rev().map(|back| {
-            let seconds = if back == 0 { (NOW % DAY / SECOND) as u32 } else { 86_400 };
-            Day { time: today - back * DAY, seconds, ..day(back) }
-        });
-        let span = match name {
-            None => &mut self.past.host,
-            Some(name) => self.past.workloads.entry(name.into()).or_default(),
-        };
-        span.days = days.collect();
-        self
-    }
-
     /// Time passes, with readings every so many seconds.
     pub fn run(&mut self, seconds: u64, every: u64) -> &mut Host {
         for _ in 0..seconds / every {
@@ -251,6 +295,7 @@ impl Host {
                 self.apply(Reading::Statistics(Statistics { cgroup: id(number), values, turn: true }));
                 self.workloads.insert(number, numbers);
             }
+            self.read_cards(every);
             self.read_servers(every);
             self.apply(Reading::Tick);
         }
@@ -258,15 +303,20 @@ impl Host {
     }
 
     fn read_servers(&mut self, every: u64) {
-        let passed = (self.now - (NOW - 600 * SECOND)) / SECOND;
-        for (number, grows) in self.close.clone() {
-            let values: contention::Values = grown(&grows, passed);
-            let reading = serde_json::json!({
-                "cgroup": id(number), "values": values, "interval": 5 * SECOND,
-            });
-            self.apply(Reading::Contention(serde_json::from_value(reading).unwrap()));
+        let passed = (self.now - self.began) / SECOND;
+        let watched: BTreeSet<u64> = self.close.keys().chain(self.nodes.keys()).copied().collect();
+        for number in watched {
+            let values = self.close.get(&number).map(|grows| grown(grows, passed)).unwrap_or_default();
+            let nodes = self.nodes.get(&number).cloned().unwrap_or_default();
+            let interval = 5 * SECOND;
+            self.apply(Reading::Contention(contention::Reading { cgroup: id(number), values, nodes, interval }));
         }
-        for (server, answer) in self.servers.clone() {
+        for place in 0..self.servers.len() {
+            let Served { server, answer, grows } = &self.servers[place];
+            let (server, mut answer) = (server.clone(), answer.clone());
+            for model in &mut answer.models {
+                grows.iter().for_each(|(statistic, by)| model.values.set(*statistic, by * passed / 60));
+            }
             self.apply(Reading::Model(model::Reading { server, answer: Some(answer) }));
         }
         for (process, again) in &mut self.processes {
@@ -277,22 +327,6 @@ impl Host {
             self.apply(Reading::ModelFile(model_file::Reading::Used(process.into())));
         }
     }
-
-    /// What is advised. No two of them may change the same to different values, and none has the id of another.
-    pub fn judged(&self) -> Judged {
-        let judged = Judged::of(&Given { view: self.view(), past: &self.past });
-        contradict_nobody(&judged);
-        judged
-    }
-
-    /// These are advised with medium or high confidence, and nothing else is.
-    pub fn expect(&self, ids: &[&str]) -> Judged {
-        let judged = self.judged();
-        let sure = judged.advice.iter().filter(|advice| advice.confidence >= Confidence::Medium);
-        let found: BTreeSet<&str> = sure.map(|advice| &*advice.id).collect();
-        assert_eq!(found, ids.iter().copied().collect(), "{:#?}", judged.advice);
-        judged
-    }
 }
 
 /// What a workload did in so many seconds.
@@ -302,35 +336,4 @@ fn grown(grows: &BTreeMap<Close, u64>, seconds: u64) -> contention::Values {
 
 pub fn id(number: u64) -> Id {
     Id { hierarchy: 0, id: number }
-}
-
-/// One advice, which must be there.
-pub fn advice<'a>(judged: &'a Judged, id: &str) -> &'a Advice {
-    let found = judged.advice.iter().find(|advice| advice.id == id);
-    found.unwrap_or_else(|| panic!("no {id} in {:#?}", judged.advice))
-}
-
-/// What is true of all advice, whatever host it is about.
-pub fn contradict_nobody(judged: &Judged) {
-    let mut ids = BTreeSet::new();
-    let mut changes = BTreeMap::<_, (&str, Option<String>)>::new();
-    for advice in &judged.advice {
-        assert!(ids.insert(&advice.id), "{} twice", advice.id);
-        assert!(!advice.title.is_empty() && advice.title.ends_with('.') && advice.why.ends_with('.'), "{advice:#?}");
-        assert!(advice.because.ends_with('.') && !advice.evidence.is_empty(), "{advice:#?}");
-        assert!(!advice.actions.is_empty(), "{advice:#?}");
-        assert!(advice.evidence.iter().all(|it| it.value.is_finite()), "{advice:#?}");
-        if let Some(saves) = &advice.saves {
-            let any = [saves.stall_seconds, saves.kills, saves.bytes, saves.watts];
-            assert!(any.iter().any(Option::is_some) && !saves.assuming.is_empty(), "{advice:#?}");
-        }
-        // The first is what is advised; the others do the same in another way.
-        let first = &advice.actions[0];
-        if first.kind != Kind::ByHand && first.kind != Kind::Configure {
-            let change = (first.object.to_string(), first.kind, first.key.clone());
-            if let Some((other, after)) = changes.insert(change, (&advice.rule, first.after.clone())) {
-                assert_eq!(after, first.after, "{other} and {} contradict each other", advice.rule);
-            }
-        }
-    }
 }

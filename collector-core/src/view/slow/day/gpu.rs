@@ -1,10 +1,10 @@
 //! [`GpuHours`]: what a GPU did: how much of its link it used, whether it was held back, and memory that none of its processes holds.
 
 use super::super::read::{is_busy, link_ratio, link_used};
-use super::Mean;
+use super::{Alone, Mean};
 use crate::statistic::gpu::Statistic::{MemoryReserved, MemoryUsed, Mig, Power, Throttle, Utilization};
 use crate::statistic::gpu::{POWER_CAPPED, THROTTLED};
-use crate::view::gpu::Gpu;
+use crate::view::gpu::{Gpu, Owner};
 
 /// A link is full from this share of it: packet headers take some of the rest.
 const FULL: f64 = 0.8;
@@ -36,12 +36,15 @@ pub struct GpuHours {
     pub unheld: Mean,
     /// Of those, in which it was more than a GiB without a break, up to now.
     pub unheld_seconds: f64,
+    /// The workload that had it for itself last.
+    pub alone: Alone,
 }
 
 impl GpuHours {
-    pub(super) fn add(&mut self, seconds: f64, gpu: &Gpu) {
+    pub(super) fn add(&mut self, seconds: f64, gpu: &Gpu, owner: Owner<'_>) {
         let get = |statistic| gpu.values.get(statistic);
         self.seconds += seconds;
+        self.alone.add(seconds, gpu, owner);
         self.utilization.add(get(Utilization).map(|percent| percent as f64 / 100.0), seconds);
         self.power.add(get(Power).map(|milliwatts| milliwatts as f64 / 1e3), seconds);
         let used = link_used(gpu);
@@ -76,6 +79,7 @@ impl GpuHours {
         let whole = other.unheld_seconds >= other.seconds;
         self.unheld_seconds = other.unheld_seconds + if whole { self.unheld_seconds } else { 0.0 };
         self.seconds += other.seconds;
+        self.alone.merge(&other.alone);
         let means = [&mut self.utilization, &mut self.link, &mut self.link_share, &mut self.power, &mut self.unheld];
         let others = [&other.utilization, &other.link, &other.link_share, &other.power, &other.unheld];
         means.into_iter().zip(others).for_each(|(mean, other)| mean.merge(other));

@@ -1,6 +1,7 @@
 //! [`Day`]: the last 24 hours of a model or a GPU, hour by hour, as the agent saw them. What advice rests on: a minute says nothing about
 //! what usually happens. Kept in memory only, so it begins with the agent. Decides nothing.
 
+mod alone;
 mod gpu;
 mod model;
 #[cfg(test)]
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::view::View;
+pub use alone::Alone;
 pub use gpu::GpuHours;
 pub(super) use gpu::is_used;
 pub use model::ModelHours;
@@ -131,7 +133,7 @@ impl Days {
         self.gpus.retain(|uuid, _| view.gpus.get(uuid).is_some());
         for gpu in view.gpus.iter() {
             let day = self.gpus.entry(gpu.device.uuid.clone()).or_default();
-            Arc::make_mut(day).hour(time).add(seconds, gpu);
+            Arc::make_mut(day).hour(time).add(seconds, gpu, gpu.owner(&view.workloads));
         }
     }
 }

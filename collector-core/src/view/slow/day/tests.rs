@@ -43,3 +43,23 @@ fn memory_that_nobody_holds_is_counted_without_a_break_over_hours() {
     assert_eq!(of(&[hour(3600.0, 1200.0), hour(3600.0, 600.0)]), 600.0);
     assert_eq!(of(&[hour(3600.0, 3600.0), hour(60.0, 0.0)]), 0.0);
 }
+
+#[test]
+fn only_the_hours_count_in_which_the_one_who_has_a_gpu_last_worked() {
+    let hour = |name: Option<&str>, used: f64, ran: f64, taken: f64| {
+        let mut alone = Alone { workload: name.map(Arc::from), ran_seconds: ran * 3600.0, ..Alone::default() };
+        alone.utilization.add(Some(used), 3600.0);
+        alone.taken.add(Some(taken), 3600.0);
+        GpuHours { alone, ..GpuHours::default() }
+    };
+    let of = |hours: &[GpuHours]| {
+        let mut total = GpuHours::default();
+        hours.iter().for_each(|hour| total.merge(hour));
+        let Alone { workload, utilization, ran_seconds, taken } = total.alone;
+        (workload.as_deref().map(str::to_owned), utilization.mean(), ran_seconds / 3600.0, taken.most())
+    };
+    let day = [hour(Some("a"), 0.6, 1.0, 9.0), hour(Some("a"), 0.0, 0.0, 30.0), hour(Some("a"), 0.4, 0.9, 8.0)];
+    assert_eq!(of(&day), (Some("a".to_owned()), Some(0.5), 1.9, Some(30.0)), "it slept, and held its memory");
+    let shared = [hour(Some("b"), 0.9, 1.0, 9.0), hour(None, 0.9, 1.0, 9.0), hour(Some("a"), 0.4, 1.0, 8.0)];
+    assert_eq!(of(&shared), (Some("a".to_owned()), Some(0.4), 1.0, Some(8.0)));
+}
