@@ -34,6 +34,7 @@ pub mod python;
 pub mod receiver;
 pub mod record;
 pub mod require;
+pub mod scaling;
 pub mod scratch;
 pub mod serve;
 pub mod shown;

@@ -7,8 +7,10 @@ use std::fs;
 use std::process::Command;
 
 use collector_tests::binary::binary;
+use collector_tests::scaling;
 use collector_tests::scratch::scratch;
 use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::Value;
@@ -25,6 +27,7 @@ fn parsed(manifest: &Value) -> Value {
         "ConfigMap" => as_type::<ConfigMap>(manifest),
         "NetworkPolicy" => as_type::<NetworkPolicy>(manifest),
         "DaemonSet" => as_type::<DaemonSet>(manifest),
+        "HorizontalPodAutoscaler" => as_type::<HorizontalPodAutoscaler>(manifest),
         kind => panic!("unexpected kind {kind}"),
     }
 }
@@ -48,6 +51,15 @@ fn kubernetes_knows_every_key_of_the_manifest() {
     let mut mistake = manifests[4].clone();
     mistake["spec"]["template"]["spec"]["hostPid"] = true.into();
     assert_ne!(parsed(&mistake), mistake);
+}
+
+#[test]
+fn kubernetes_knows_every_key_of_the_autoscaler_in_the_documentation() {
+    let all = scaling::manifests();
+    let all = all.iter().map(|text| serde_norway::from_str::<Value>(text).unwrap());
+    let own: Vec<Value> = all.filter(|manifest| manifest["kind"] == "HorizontalPodAutoscaler").collect();
+    assert_eq!(own.len(), 1);
+    assert_eq!(parsed(&own[0]), own[0]);
 }
 
 #[test]

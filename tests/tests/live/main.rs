@@ -54,6 +54,7 @@ mod report;
 mod ring;
 mod rule;
 mod sampled;
+mod scaling;
 mod screens;
 mod service;
 mod slot;

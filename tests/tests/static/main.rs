@@ -25,6 +25,7 @@ mod page;
 mod purity;
 mod python;
 mod rule;
+mod scaling;
 mod serve;
 mod ship;
 mod sink;
