@@ -13,6 +13,7 @@ use crate::level;
 use crate::past;
 use crate::pressure;
 use crate::scaling;
+use crate::schedule::Schedule;
 use crate::signal::counted::Counted;
 use crate::signal::table::signals;
 use crate::stage::Stage;
@@ -98,6 +99,8 @@ macro_rules! readings {
             Past(Box<past::Change>),
             /// When there should be more or fewer instances of a model, from now on.
             Scaling(scaling::Limits),
+            /// What is reserved ahead from now on, and local time of the days around now.
+            Schedule(Box<Schedule>),
         }
 
         impl Reading {
@@ -111,7 +114,8 @@ macro_rules! readings {
                     Reading::Start(_) | Reading::Tick | Reading::Process(_) | Reading::Source(_) => Origin::Agent,
                     Reading::Delivery(_) | Reading::Endpoint(_) | Reading::Restored(_) => Origin::Agent,
                     Reading::Request(_) | Reading::Lease(_) => Origin::Agent,
-                    Reading::Level(_) | Reading::Latency(_) | Reading::Past(_) | Reading::Scaling(_) => Origin::Agent,
+                    Reading::Level(_) | Reading::Latency(_) | Reading::Past(_) => Origin::Agent,
+                    Reading::Scaling(_) | Reading::Schedule(_) => Origin::Agent,
                     Reading::Host(_) | Reading::Disk(_) | Reading::Filesystem(_) => Origin::Host,
                     Reading::Network(_) | Reading::Pressure(_) => Origin::Host,
                     Reading::Gpu(_) => Origin::Gpu,

@@ -84,7 +84,7 @@ Durations are numbers with a unit: `\"100ms\"`, `\"1s\"`, `\"1m 30s\"`. An examp
     }
     for table in TABLES {
         line(&mut page, format_args!("\n## `[[{}]]`\n\n{}\n", table.name(), table.doc()));
-        line(&mut page, format_args!("Any number of these tables is allowed, only in the file. An example:\n"));
+        line(&mut page, format_args!("Several of these tables are allowed, only in the file. An example:\n"));
         line(&mut page, format_args!("```toml\n{}```\n\n| key | value | meaning |\n|---|---|---|", table.example()));
         for Column { name, wanted, default, required, doc } in table.columns() {
             let default = match default {

@@ -24,3 +24,4 @@ pub mod review;
 pub mod service;
 pub mod sink;
 pub mod source;
+pub mod zone;

@@ -2,10 +2,11 @@
 //! and derived values from. Reads the files that the configuration names, and looks up users; changes nothing.
 
 use anyhow::Result;
-use collector_core::{latency, lease, level, scaling};
+use collector_core::{latency, lease, level, scaling, schedule};
 
 use crate::config::contradiction::{contradictions, host_memory};
 use crate::config::load::Effective;
+use crate::config::table::reservation::reservations;
 use crate::confine::user;
 use crate::deliver::target::{self, Target};
 use crate::exposure;
@@ -19,6 +20,8 @@ pub struct Review {
     pub latency: latency::Limits,
     pub scaling: scaling::Limits,
     pub leases: lease::Limits,
+    /// What is reserved ahead.
+    pub reservations: Vec<schedule::Entry>,
     /// Which model servers are asked, and how often.
     pub models: Models,
     /// The numbers of users who may ask for a high priority.
@@ -46,12 +49,25 @@ impl Review {
                 None => warnings.push(format!("admission.high_priority: there is no user {name} here")),
             }
         }
+        let mut scheduled = Vec::new();
+        for reservation in reservations(config) {
+            match user::number(&reservation.user).map(|uid| reservation.entry(uid)) {
+                Some(Ok(entry)) => scheduled.push(entry),
+                // Checked before.
+                Some(Err((key, why))) => warnings.push(format!("reservation.{key}: {why}")),
+                None => warnings.push(format!(
+                    "[[reservation]] {}: there is no user {} here: it is not made",
+                    reservation.name, reservation.user
+                )),
+            }
+        }
         Ok(Review {
             targets,
             level: config.level.limits(),
             latency: config.latency.limits(),
             scaling: config.scaling.limits(),
             leases: config.admission.limits(config.guard.starts),
+            reservations: scheduled,
             models,
             high,
             warnings,

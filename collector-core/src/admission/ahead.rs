@@ -19,11 +19,20 @@ impl Period {
     }
 }
 
+/// Why it is not made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Short {
+    /// In a sentence.
+    pub why: String,
+    /// It is known that it does not fit. Otherwise a reading is missing.
+    pub known: bool,
+}
+
 /// The GPUs that it gets, by number.
 ///
 /// # Errors
-/// With why it does not fit, in a sentence.
-pub fn fits(view: &View, uid: u32, want: &Want, gpus: &[String], period: Period) -> Result<Vec<String>, String> {
+/// With why it does not fit.
+pub fn fits(view: &View, uid: u32, want: &Want, gpus: &[String], period: Period) -> Result<Vec<String>, Short> {
     let others: Vec<&Lease> = view
         .leases
         .held
@@ -34,16 +43,18 @@ pub fn fits(view: &View, uid: u32, want: &Want, gpus: &[String], period: Period)
     let short = |resource: &str, of: Option<&str>, need: u64, all: u64, promised: u64| {
         let show = |amount: u64| words::amount(resource, amount);
         let what = words::name(resource, of);
-        format!(
+        let why = format!(
             "{what}: needs {}, and of {} there are {} reserved for that time",
             show(need),
             show(all),
             show(promised)
-        )
+        );
+        Short { why, known: true }
     };
+    let unknown = |why: String| Short { why, known: false };
     if want.hard.peak > 0 {
         let Some(memory) = view.host.memory() else {
-            return Err("not known: how much memory this host has".to_owned());
+            return Err(unknown("not known: how much memory this host has".to_owned()));
         };
         let total = memory.total.saturating_sub(super::kept(view, memory.total, view.level.limits.memory));
         let promised = sum(&|lease| lease.want.hard.peak);
@@ -84,7 +95,8 @@ pub fn fits(view: &View, uid: u32, want: &Want, gpus: &[String], period: Period)
     for own in 0..=*last {
         let need = want.vram.get(&own).copied().unwrap_or_default().peak;
         let Some((number, all, promised)) = rooms.get(own as usize) else {
-            return Err(format!("it needs {} GPUs, and there are {} whose memory is known", last + 1, rooms.len()));
+            let counts = format!("it needs {} GPUs, and there are {} whose memory is known", last + 1, rooms.len());
+            return Err(unknown(counts));
         };
         if need > all.saturating_sub(*promised) {
             return Err(short("VRAM", Some(number), need, *all, *promised));

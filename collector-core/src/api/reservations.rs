@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::lease::{Lease, Reservation};
+use crate::schedule::Entry;
 use crate::view::View;
+use crate::view::schedule::{Next, State};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Reservations {
@@ -14,6 +16,34 @@ pub struct Reservations {
     pub reservations: Vec<Reservation>,
     /// Claims that wait, in the order in which they are served.
     pub waiting: Vec<Reservation>,
+    /// What the configuration reserves ahead (`[[reservation]]`), in its order. A user sees only what is for it; root, and whoever sees
+    /// everything, all of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scheduled: Vec<Scheduled>,
+}
+
+/// A table `[[reservation]]` of the configuration, with what became of the next time for which it reserves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Scheduled {
+    /// The unit whose start takes it up.
+    pub unit: String,
+    /// Whose start that is.
+    pub uid: u32,
+    /// When, in local time of the host: `Mon-Fri at 08:30`.
+    pub when: String,
+    /// When it begins next, in nanoseconds since the Unix epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begins: Option<u64>,
+    /// `later`: it is made a day ahead; `reserved`; `over`: it was taken up or given back; `refused`: there is no room for it, and it is tried again
+    /// until it begins. Absent before it was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// The reservation that was made for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<u64>,
+    /// Why it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// Who reads.
@@ -59,6 +89,24 @@ impl Reservations {
             time: view.time,
             reservations: leases.held.values().map(shown).collect(),
             waiting: waiting.collect(),
+            scheduled: scheduled(view, viewer),
         }
     }
+}
+
+fn scheduled(view: &View, viewer: Viewer) -> Vec<Scheduled> {
+    let seen = view.schedule.iter().filter(|(entry, _)| viewer.sees(entry.uid));
+    let one = |(entry, next): (&Entry, Option<&Next>)| {
+        let state = next.map(|next| &next.state);
+        Scheduled {
+            unit: entry.unit.clone(),
+            uid: entry.uid,
+            when: entry.to_string(),
+            begins: next.and_then(|next| next.begins),
+            state: state.map(|state| state.label().to_owned()),
+            reservation: if let Some(State::Reserved(id)) = state { Some(*id) } else { None },
+            why: if let Some(State::Refused(why)) = state { Some(why.clone()) } else { None },
+        }
+    };
+    seen.map(one).collect()
 }

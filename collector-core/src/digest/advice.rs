@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::block::Entry;
-use super::zone::Zone;
 use crate::standing::{Standing, State};
+use crate::zone::Zone;
 
 /// What the journal has of advice: when it was written, and how the advice was then.
 pub type Written = (u64, Standing);

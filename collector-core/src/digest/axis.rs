@@ -1,7 +1,7 @@
 //! What stands at the axes of a chart: round values with units, and round moments of local time.
 
-use super::zone::Zone;
 use crate::amount;
+use crate::zone::Zone;
 
 const DAY: u64 = 24 * 3600;
 /// About so many values and moments.

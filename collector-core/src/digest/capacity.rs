@@ -8,11 +8,11 @@ use serde::Serialize;
 use super::Material;
 use super::block::{Block, Table};
 use super::words::UNKNOWN;
-use super::zone::Zone;
 use crate::amount::percent;
 use crate::past::{DAY_NAMES, HOURS, hour_of_week};
 use crate::series::Series;
 use crate::tier::{Extent, Figure, Rare, kept};
+use crate::zone::Zone;
 
 /// With fewer hours of the week known a table says nothing.
 const LEAST: usize = 24;

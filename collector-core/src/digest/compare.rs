@@ -6,9 +6,9 @@ use super::block::{Block, Finding, Table, Weight};
 use super::draw::{Setting, memory_chart, period, share};
 use super::words::{UNKNOWN, bytes, cpus, duration, shown, sum};
 use super::workload::{incidents, left_out, split};
-use super::zone::Zone;
 use super::{Digest, Figures, summary};
 use crate::amount::percent;
+use crate::zone::Zone;
 
 /// Changes below this share are none.
 const SMALL: f64 = 0.05;

@@ -3,8 +3,8 @@
 use super::axis::{self, Unit};
 use super::block::{Block, Chart, Curve, Line, Picture, Stroke};
 use super::words::{bytes, shown};
-use super::zone::Zone;
 use super::{Digest, Figures};
+use crate::zone::Zone;
 
 /// Where and for whom a report is written.
 #[derive(Clone, Debug)]

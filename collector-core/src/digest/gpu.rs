@@ -8,8 +8,8 @@ use super::block::{Block, Curve, Line, Picture, Stroke, Table};
 use super::card::Figures;
 use super::draw::{chart, curve, most};
 use super::words::{UNKNOWN, bytes, duration, shown};
-use super::zone::Zone;
 use crate::amount::{percent, watts};
+use crate::zone::Zone;
 
 /// So many GPUs have a curve each; of more, there is one of their mean, with the highest and the lowest.
 const CURVES: usize = 2;

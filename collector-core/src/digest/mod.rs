@@ -21,7 +21,6 @@ mod summary;
 mod text;
 mod words;
 mod workload;
-pub mod zone;
 
 use std::collections::BTreeMap;
 

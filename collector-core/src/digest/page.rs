@@ -5,9 +5,9 @@ use super::block::{Block, Entry, Stroke, Table};
 use super::draw::{Setting, chart, curve, memory_chart, period, share};
 use super::gap::Record;
 use super::words::{UNKNOWN, bytes, cpus, duration, plain, plural, shown};
-use super::zone::Zone;
 use super::{Count, Digest, advice, capacity, gpu, start, summary, workload};
 use crate::amount::percent;
+use crate::zone::Zone;
 
 /// At most this many are listed.
 const INCIDENTS: usize = 50;

@@ -140,9 +140,9 @@ pub fn starts(blocks: &mut Vec<Block>, starts: &Starts) {
 #[cfg(test)]
 mod tests {
     use super::super::draw::{Listed, Setting};
-    use super::super::zone::Zone;
     use super::super::{Digest, Material, page, text};
     use super::*;
+    use crate::zone::Zone;
 
     const SECOND: u64 = 1_000_000_000;
 

@@ -6,10 +6,10 @@ use super::block::{Finding, Weight};
 use super::card;
 use super::draw::share;
 use super::words::{bytes, duration, plural, some, sum};
-use super::zone::Zone;
 use super::{Digest, Event};
 use crate::amount::percent;
 use crate::xid;
+use crate::zone::Zone;
 
 /// A workload or host that used so much of its memory was near its limit.
 const NEAR: f64 = 0.9;

@@ -252,6 +252,7 @@ macro_rules! fold {
                     }
                     Reading::Level(limits) => view.level.limit(limits),
                     Reading::Scaling(limits) => view.scaling.limits = limits.clone(),
+                    Reading::Schedule(schedule) => view.schedule.replace(schedule),
                     Reading::Latency(limits) => latency.limit(limits, &mut view.models),
                     Reading::Past(change) => {
                         advice.restore(&change.standing, time);

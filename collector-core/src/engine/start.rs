@@ -1,6 +1,6 @@
 //! Counts starts: what was granted after which wait, and what was refused for what. Decides nothing.
 
-use crate::lease::{Asked, Body, Decision, Request, Step, Verdict};
+use crate::lease::{Asked, Body, Decision, Request, State, Step, Verdict};
 use crate::outcome::Outcome;
 use crate::tier::rare::REFUSED;
 use crate::view::View;
@@ -17,7 +17,8 @@ pub(super) fn count(view: &mut View, request: Option<&Request>, outcomes: &[Outc
                 if let Some(key) = &lease.key {
                     view.starts.came_back(lease.uid, key);
                 }
-                if change.step == Step::Granted {
+                // What is reserved ahead is no start: that of who takes it up is.
+                if change.step == Step::Granted && lease.state != State::Planned {
                     view.starts.granted(lease.granted.unwrap_or(lease.asked).saturating_sub(lease.asked));
                 }
             }

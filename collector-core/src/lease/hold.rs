@@ -44,6 +44,9 @@ pub struct Lease {
     /// Of one that was made ahead: when it begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begins: Option<u64>,
+    /// What the configuration made it for, if it did; also of the one that took that up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occasion: Option<Occasion>,
     /// When it last grew, or somebody said that it is used.
     pub touched: u64,
     /// What the owner used when it was granted, without what earlier leases of the same owner had of that.
@@ -71,6 +74,17 @@ pub struct Lease {
     /// The request that it was granted for, until somebody has learned of it.
     #[serde(skip)]
     pub number: Option<u64>,
+}
+
+/// One of the times for which the configuration reserves a unit ahead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Occasion {
+    /// When it begins by the clock on the wall, in nanoseconds since the Unix epoch.
+    pub begins: u64,
+    /// The GPUs that it may be on; any if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

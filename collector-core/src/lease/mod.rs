@@ -15,7 +15,7 @@ pub mod words;
 pub use answer::{Answer, AskedFor, Body, Change, Circuit, Granted, Reservation, Step, Sum};
 pub use ask::{Ask, Claim, Ended, Mark, OwnerName};
 pub use eviction::{Eviction, Notice, Wanted};
-pub use hold::{Lease, Orphan, Owner, Spent, State, Use};
+pub use hold::{Lease, Occasion, Orphan, Owner, Spent, State, Use};
 pub use limit::Limits;
 pub use priority::Priority;
 pub use request::{Asked, Caller, Ceiling, Kept, Request};

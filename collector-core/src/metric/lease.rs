@@ -105,6 +105,31 @@ pub const EVICTIONS: Metric = Metric {
     },
 };
 
+pub const SCHEDULED: Metric = Metric {
+    name: "headroom_reservation_scheduled",
+    kind: Kind::Gauge,
+    unit: None,
+    detail: Detail::Always,
+    help: "Tables `[[reservation]]` of the configuration for the unit, by what became of the next time for which they reserve: `later` it is made a \
+           day ahead, `reserved`, `over` it was taken up or given back, and `refused` there is no room for it. Units of users other than root begin \
+           with user-UID/.",
+    labels: &["unit", "state"],
+    needs: &[],
+    read: |view, emit| {
+        let mut counts: BTreeMap<(String, &str), u64> = BTreeMap::new();
+        for (entry, next) in view.schedule.iter() {
+            let unit = match entry.uid {
+                0 => entry.unit.clone(),
+                uid => format!("user-{uid}/{}", entry.unit),
+            };
+            if let Some(next) = next {
+                *counts.entry((unit, next.state.label())).or_default() += 1;
+            }
+        }
+        counts.into_iter().try_for_each(|((unit, state), count)| emit.gauge(&[unit.as_str(), state], Value::Int(count)))
+    },
+};
+
 /// The labels of the workload with this name, also of one that has no series of its own.
 fn labels<'a>(view: &'a View, name: &'a str) -> [&'a str; 4] {
     view.workloads.find(name).map_or([name, "", "", ""], |workload| workload.labels())

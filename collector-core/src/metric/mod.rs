@@ -308,6 +308,7 @@ pub const METRICS: &[Metric] = &[
     lease::BYTES,
     lease::ORPHANS,
     lease::EVICTIONS,
+    lease::SCHEDULED,
     lease::VERDICTS,
     coverage::BPF_RUNS,
     coverage::BPF_RUN_SECONDS,

@@ -19,6 +19,7 @@ pub mod number;
 pub mod reservation;
 pub mod rising;
 pub mod scaling;
+pub mod schedule;
 pub mod slow;
 pub mod start;
 pub mod starved;
@@ -48,6 +49,7 @@ use model_file::ModelFiles;
 use number::{Known, Number};
 use rising::Rising;
 use scaling::Scaling;
+use schedule::Scheduling;
 use slow::Slows;
 use start::Starts;
 use starved::Starved;
@@ -83,6 +85,8 @@ pub struct View {
     pub rising: Rising,
     /// What is reserved, and who waits.
     pub leases: Leases,
+    /// What the configuration reserves ahead.
+    pub schedule: Scheduling,
     /// What of starts and levels the history on disk does not have yet.
     pub starts: Starts,
     /// How many instances of models there should be.

@@ -20,6 +20,7 @@ mod made;
 mod model;
 mod need;
 mod past;
+mod schedule;
 mod series;
 mod served;
 mod told;

@@ -12,9 +12,11 @@ use collector_core::outcome::Outcome;
 use collector_core::rule::Rules;
 use collector_core::sample::{Reading, Sample};
 use collector_core::scaling;
+use collector_core::schedule::Entry;
 use tokio::sync::{mpsc, oneshot};
 
 use super::request::Incoming;
+use super::schedule::Timetable;
 use super::snapshot::{Ask, Publisher};
 use super::trail::Trail;
 use crate::clock;
@@ -41,6 +43,7 @@ pub struct Fold {
     history: Option<History>,
     publisher: Publisher,
     leases: Leases,
+    timetable: Timetable,
     /// Gets at each tick the workloads that the view watches.
     watched: Arc<Watched>,
     /// The same for those whose memory rises.
@@ -94,7 +97,8 @@ impl Fold {
         leases: Leases,
     ) -> Fold {
         let (watched, rising) = (Arc::default(), Arc::default());
-        Fold { engine, recorder, log: Log::default(), outbox, history, publisher, leases, watched, rising }
+        let (log, timetable) = (Log::default(), Timetable::default());
+        Fold { engine, recorder, log, outbox, history, publisher, leases, timetable, watched, rising }
     }
 
     /// Tells sources which workloads the view watches.
@@ -119,6 +123,9 @@ impl Fold {
             let sums = self.leases.trail.tick(sample.time);
             self.publish(sample.time, sums);
             self.flush(sample.time);
+            if let Some(schedule) = self.timetable.due(sample.time) {
+                self.apply(Sample { time: sample.time, reading: Reading::Schedule(Box::new(schedule)) });
+            }
         }
     }
 
@@ -193,6 +200,13 @@ impl Fold {
     /// When there should be more or fewer instances of a model, from now on.
     pub fn scale(&mut self, limits: scaling::Limits) {
         self.apply(Sample { time: clock::unix_ns(), reading: Reading::Scaling(limits) });
+    }
+
+    /// What is reserved ahead, from now on.
+    pub fn schedule(&mut self, entries: Vec<Entry>) {
+        let time = clock::unix_ns();
+        let schedule = self.timetable.replace(entries, time);
+        self.apply(Sample { time, reading: Reading::Schedule(Box::new(schedule)) });
     }
 
     /// Goes on with other rules; what they no longer have resolves.

@@ -19,6 +19,7 @@ mod reload;
 mod request;
 pub mod round;
 mod run;
+mod schedule;
 pub mod snapshot;
 mod start;
 mod stop;

@@ -90,17 +90,18 @@ impl Reload {
                 if !restart.is_empty() {
                     tracing::warn!("changed, but needs a restart of the agent: {}", restart.join(", "));
                 }
-                let Review { targets, level, latency, scaling, leases, high, models, .. } = review;
+                let Review { targets, level, latency, scaling, leases, reservations, high, models, .. } = review;
                 self.models.set(models);
                 self.intake.allow(high);
                 fold.limit(level, leases);
                 fold.compare(latency);
                 fold.scale(scaling);
+                fold.schedule(reservations);
                 fold.replace_rules(effective.rules.clone());
                 fold.renew(targets);
                 tracing::info!(
-                    "the configuration was read again: rules, receivers, model servers, limits of [level], [latency], [scaling], [admission] and \
-                     [guard], and the level of the log apply now"
+                    "the configuration was read again: rules, receivers, model servers, reservations, limits of [level], [latency], [scaling], \
+                     [admission] and [guard], and the level of the log apply now"
                 );
             }
             Err(why) => tracing::error!("SIGHUP: the configuration stays as it was: {why}"),

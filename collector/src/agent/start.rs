@@ -56,6 +56,7 @@ use crate::source::member::Members;
 use crate::source::model::wanted::Wanted;
 use crate::source::rising;
 use crate::source::root::Root;
+use crate::zone;
 
 /// The share of the agent's memory limit that rendered pages may take.
 const BODIES_SHARE: u64 = 5;
@@ -106,9 +107,11 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let access = access(config)?;
     let review = Review::of(effective, &access).map_err(|error| Failure::new(wrong(&error), error))?;
     review.log();
-    let Review { targets, leases, high, models, .. } = review;
+    let Review { targets, leases, reservations, high, models, .. } = review;
     let models = Arc::new(Wanted::new(models));
     let started = clock::unix_ns();
+    // The C library reads the file of the time zone when it first needs it: later that may be out of reach.
+    zone::at(started / 1_000_000_000);
     privilege::check()?;
     privilege::lost().for_each(|(capability, cost)| tracing::info!("without {capability}: {cost}"));
     let user = user::find(config).ok().flatten().map(|user| user.uid);
@@ -172,6 +175,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     fold.compare(config.latency.limits());
     fold.scale(config.scaling.limits());
     fold.resume(leases, past);
+    fold.schedule(reservations);
     // If the journal is slow, the fold loop receives them later.
     if let Ok(past) = restored.try_recv() {
         fold.restore(past);

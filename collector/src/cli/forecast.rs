@@ -9,12 +9,12 @@ use collector_core::text::shown_json;
 use super::settings::Settings;
 use super::sheet::{Column, Line, Paint, table};
 use super::terminal::{colour, room};
-use super::zone;
 use crate::client::{Client, encoded, is_absent};
 use crate::clock;
 use crate::config::load::Effective;
 use crate::exit::{Exit, Failure};
 use crate::sink::history::Reader;
+use crate::zone;
 
 /// Rows of a table of hours.
 const ROWS: usize = 12;

@@ -42,7 +42,6 @@ pub mod top;
 pub mod wait;
 mod work;
 pub mod workloads;
-mod zone;
 
 use std::io::{ErrorKind, Write, stderr, stdout};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::zone;
+use crate::zone;
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -4,8 +4,8 @@ use collector_core::pattern::Patterns;
 use serde_json::Value;
 
 use super::moment::Since;
-use super::zone;
 use crate::clock;
+use crate::zone;
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Pick {

@@ -11,12 +11,12 @@ use collector_core::tier::Rare;
 use super::moment::Moment;
 use super::settings::Settings;
 use super::terminal::{colour, width};
-use super::zone;
 use crate::clock;
 use crate::config::Config;
 use crate::config::load::Effective;
 use crate::exit::{Exit, Failure};
 use crate::sink::{history, journal};
+use crate::zone;
 
 const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 86_400 * SECOND;

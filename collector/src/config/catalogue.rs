@@ -7,13 +7,14 @@ use collector_core::rule::Rules;
 use super::entry::AnyTable;
 use super::error::Error;
 use super::section::Config;
-use super::table::{model, model_server, pool, rule, sink, store, target};
+use super::table::{model, model_server, pool, reservation, rule, sink, store, target};
 
 /// Every array of tables, in the order of the documentation.
 pub const TABLES: &[&dyn AnyTable<Config>] = &[
     &rule::RULE,
     &target::TARGET,
     &pool::POOL,
+    &reservation::RESERVATION,
     &model::MODEL,
     &model_server::MODEL_SERVER,
     &store::STORE,

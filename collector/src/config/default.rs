@@ -149,6 +149,7 @@ impl Default for Config {
             guard: Guard { no_agent: "allow".into(), starts: 60 },
             rule: Vec::new(),
             pool: Vec::new(),
+            reservation: Vec::new(),
             model: Vec::new(),
             model_server: Vec::new(),
             model_store: Vec::new(),

@@ -21,6 +21,7 @@ pub mod model_server;
 pub mod model_store;
 pub mod pool;
 pub mod profile;
+mod reservation;
 mod scaling;
 pub mod secret;
 mod section;

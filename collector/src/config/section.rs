@@ -17,6 +17,7 @@ use super::level::Levels;
 use super::model_server::ModelServer;
 use super::model_store::ModelStore;
 use super::pool::Pool;
+use super::reservation::Reservation;
 use super::scaling::Scaling;
 use super::sink::{FileSink, Sink};
 use super::starved::Starved;
@@ -99,6 +100,8 @@ pub struct Config {
     pub rule: Vec<Entry<Raw>>,
     /// `[[pool]]`
     pub pool: Vec<Entry<Pool>>,
+    /// `[[reservation]]`
+    pub reservation: Vec<Entry<Reservation>>,
     /// `[[model]]`
     pub model: Vec<Entry<Model>>,
     /// `[[model_server]]`

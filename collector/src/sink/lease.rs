@@ -314,6 +314,7 @@ mod tests {
             granted: Some(2),
             expires: None,
             begins: None,
+            occasion: None,
             touched: 2,
             base: Spent::default(),
             spent: Spent::default(),

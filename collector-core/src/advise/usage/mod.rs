@@ -1,6 +1,8 @@
 //! Models by the hours of the week in which they are used: load one before it is used, keep one that is used all day, unload one that
 //! nobody uses. Knows what the history counted of them, and what is loaded now.
 
+mod reserve;
+
 use std::sync::Arc;
 
 use super::{Given, Judged, Rule};
@@ -217,6 +219,7 @@ fn warm(given: &Given<'_>, judged: &mut Judged) {
         if is_plain(model) {
             let text = format!("headroom reserve --at {at}Z --for 2h --unit {model} --memory SIZE --vram SIZE");
             commands.push(Command { tool: Tool::Headroom, text, file: None, note: None });
+            commands.push(reserve::table(given.view, model, &slots));
         }
         judged.advice.push(Advice {
             id: format!("{WARM}:{model}"),

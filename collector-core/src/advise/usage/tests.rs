@@ -83,7 +83,9 @@ fn a_model_that_is_used_from_the_same_hour_on_is_loaded_before() {
     assert!(advice.title.contains("by 07:45 UTC on Mon, Tue, Wed, Thu, Fri"), "{}", advice.title);
     assert!(advice.why.contains("20 of 20"), "{}", advice.why);
     let commands: Vec<Tool> = advice.actions[0].commands.iter().map(|command| command.tool).collect();
-    assert_eq!(commands, [Tool::Ollama, Tool::Headroom]);
+    assert_eq!(commands, [Tool::Ollama, Tool::Headroom, Tool::Headroom]);
+    let table = &advice.actions[0].commands[2];
+    assert!(table.text.contains("days = \"Mon-Fri\"\nat = \"07:45\"\n") && table.file.is_some(), "{table:?}");
     // A server that keeps it loaded all the time needs none.
     assert!(rules(&super::tests::view(server::Kind::Vllm, &["llama3:8b"]), &past).is_empty());
 }

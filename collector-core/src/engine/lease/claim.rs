@@ -115,6 +115,7 @@ pub(super) fn lease(view: &View, number: u64, caller: &Caller, claim: &Claim, ow
         granted: None,
         expires: None,
         begins: None,
+        occasion: None,
         touched: now,
         base: Spent::default(),
         spent: Spent::default(),

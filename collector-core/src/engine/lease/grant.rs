@@ -20,7 +20,10 @@ pub(super) fn grant(
     verdict: Verdict,
     outcomes: &mut Vec<Outcome>,
 ) -> (u16, Body) {
-    let lease = granted(view, lease, verdict.gpus.clone(), used, life);
+    let mut lease = granted(view, lease, verdict.gpus.clone(), used, life);
+    let planned = plan::taken_up(view, &lease);
+    // So that after a restart it is known that nothing more is to be made ahead for this time.
+    lease.occasion = planned.as_ref().and_then(|planned| planned.occasion.clone());
     let sentence = format!(
         "reservation {} for user {}: {}, owned by {}",
         lease.id,
@@ -34,7 +37,10 @@ pub(super) fn grant(
     }
     let granted = Granted { id: lease.id, gpus: lease.gpus.clone(), owner: lease.owner.clone(), verdict };
     work::begin(view, &lease, false);
-    plan::take_up(view, &lease, outcomes);
+    if let Some(planned) = planned {
+        let sentence = format!("reservation {} was taken up by reservation {}", planned.id, lease.id);
+        outcomes.push(told(view, Step::Ended, &planned, sentence));
+    }
     view.leases.held.insert(lease.id, lease);
     (201, Body::Granted(granted))
 }

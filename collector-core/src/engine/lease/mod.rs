@@ -9,6 +9,7 @@ mod learn;
 mod plan;
 mod queue;
 mod rank;
+mod schedule;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -40,6 +41,9 @@ pub(super) fn tick(view: &mut View, time: u64) -> Vec<Outcome> {
     let mut outcomes: Vec<_> =
         breaker::changed(&mut view.circuits).into_iter().map(|record| Outcome::Unit(Box::new(record))).collect();
     evict::forget(&mut view.leases);
+    let mut scheduled = schedule::tick(view, time);
+    released(view, &mut scheduled);
+    outcomes.extend(scheduled);
     if view.leases.held.is_empty() && view.leases.waiting.is_empty() {
         return outcomes;
     }

@@ -1,25 +1,19 @@
 //! Reservations that are made ahead: when one is, who takes it up, and that it ends if nobody does. Knows nothing of what is judged.
 
 use super::{refused, told};
-use crate::admission::ahead::{Period, fits};
+use crate::admission::ahead::{Period, Short, fits};
 use crate::lease::{Body, Decision, Granted, Lease, State, Step, Verdict};
 use crate::outcome::Outcome;
 use crate::view::{View, reservation};
 
 /// Makes a reservation that begins in so many nanoseconds, and lasts so long.
-pub(super) fn plan(
-    view: &mut View,
-    mut lease: Lease,
-    ahead: u64,
-    life: u64,
-    outcomes: &mut Vec<Outcome>,
-) -> (u16, Body) {
+pub(super) fn plan(view: &mut View, lease: Lease, ahead: u64, life: u64, outcomes: &mut Vec<Outcome>) -> (u16, Body) {
     let now = view.leases.now;
     let begins = now.saturating_add(ahead);
     let period = Period { begins, ends: begins.saturating_add(life) };
     let gpus = match fits(view, lease.uid, &lease.want, &lease.gpus, period) {
         Ok(gpus) => gpus,
-        Err(why) => {
+        Err(Short { why, .. }) => {
             let verdict = Verdict { verdict: Decision::No, reason: why.clone(), ..Verdict::default() };
             return (409, Body::Refused { detail: why, verdict: Some(Box::new(verdict)) });
         }
@@ -27,20 +21,7 @@ pub(super) fn plan(
     if lease.want.is_nothing() {
         return refused(400, "a reservation of nothing: the need has no parts");
     }
-    lease.id = view.leases.next_id();
-    (lease.state, lease.gpus) = (State::Planned, gpus);
-    (lease.granted, lease.begins, lease.expires) = (Some(now), Some(period.begins), Some(period.ends));
-    // Whoever made it may go: it is nobody's until it is taken up.
-    (lease.learns, lease.number) = (false, None);
-    let sentence = format!(
-        "reservation {} for user {}: {}, starting in {} s, for {} s",
-        lease.id,
-        lease.uid,
-        reservation::wanted(&lease),
-        ahead / 1_000_000_000,
-        life / 1_000_000_000
-    );
-    outcomes.push(told(view, Step::Granted, &lease, sentence));
+    let lease = make(view, Lease { gpus, ..lease }, period, outcomes);
     let mut not_known = vec!["what runs then without a reservation, or started before this one was made".to_owned()];
     if lease.want.cpu > 0 || lease.want.network > 0 || !lease.want.disk.is_empty() {
         not_known.push("whether CPUs, network and disks have room then".to_owned());
@@ -53,16 +34,34 @@ pub(super) fn plan(
         not_known,
         ..Verdict::default()
     };
-    let granted = Granted { id: lease.id, gpus: lease.gpus.clone(), owner: lease.owner.clone(), verdict };
-    view.leases.held.insert(lease.id, lease);
+    let granted = Granted { id: lease.id, gpus: lease.gpus, owner: lease.owner, verdict };
     (201, Body::Granted(granted))
 }
 
-/// A lease that is granted takes up what was made ahead for the same user and unit.
-pub(super) fn take_up(view: &mut View, lease: &Lease, outcomes: &mut Vec<Outcome>) {
+/// Makes one that fits.
+pub(super) fn make(view: &mut View, mut lease: Lease, period: Period, outcomes: &mut Vec<Outcome>) -> Lease {
+    let now = view.leases.now;
+    lease.id = view.leases.next_id();
+    lease.state = State::Planned;
+    (lease.granted, lease.begins, lease.expires) = (Some(now), Some(period.begins), Some(period.ends));
+    // Whoever made it may go: it is nobody's until it is taken up.
+    (lease.learns, lease.number) = (false, None);
+    let sentence = format!(
+        "reservation {} for user {}: {}, starting in {} s, for {} s",
+        lease.id,
+        lease.uid,
+        reservation::wanted(&lease),
+        period.begins.saturating_sub(now) / 1_000_000_000,
+        period.ends.saturating_sub(period.begins) / 1_000_000_000
+    );
+    outcomes.push(told(view, Step::Granted, &lease, sentence));
+    view.leases.held.insert(lease.id, lease.clone());
+    lease
+}
+
+/// Removes what was made ahead for the same user and unit as a lease that is granted, and takes up.
+pub(super) fn taken_up(view: &mut View, lease: &Lease) -> Option<Lease> {
     let life = lease.expires.map(|expires| expires.saturating_sub(view.leases.now));
-    let own = view.leases.taken_up_by(lease.uid, lease.unit.as_deref(), life);
-    let Some(planned) = own.and_then(|id| view.leases.held.remove(&id)) else { return };
-    let sentence = format!("reservation {} was taken up by reservation {}", planned.id, lease.id);
-    outcomes.push(told(view, Step::Ended, &planned, sentence));
+    let own = view.leases.taken_up_by(lease.uid, lease.unit.as_deref(), life)?;
+    view.leases.held.remove(&own)
 }

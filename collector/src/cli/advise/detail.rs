@@ -5,7 +5,7 @@ use collector_core::api::suggestions::{AdviceLine, AdviceStatus};
 
 use super::page::{INDENT, became, certainty, danger};
 use crate::cli::sheet::{Line, Paint, left, paragraph, right};
-use crate::cli::zone;
+use crate::zone;
 
 /// One advice with everything.
 pub fn one(line: &AdviceLine, now: u64, width: usize, utc: bool, colour: bool) -> String {

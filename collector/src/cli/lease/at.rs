@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::anyhow;
 
 use crate::cli::moment::Moment;
-use crate::cli::zone;
 use crate::exit::{Exit, Failure};
+use crate::zone;
 
 const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 86_400;

@@ -34,5 +34,9 @@ pub fn reservations(args: &ReservationsArgs, effective: &Effective) -> Result<()
     if !found.waiting.is_empty() {
         text += &("\nWaiting, the next first:\n".to_owned() + &page::reservations(&found.waiting, room(), colour()));
     }
+    if !found.scheduled.is_empty() {
+        text += &("\nReserved ahead by the configuration:\n".to_owned()
+            + &page::scheduled(&found.scheduled, room(), colour()));
+    }
     crate::cli::print(&text)
 }

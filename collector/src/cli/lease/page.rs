@@ -1,11 +1,13 @@
 //! A verdict and reservations as tables.
 
 use collector_core::admission::{amount_of, name};
+use collector_core::api::reservations::Scheduled;
 use collector_core::lease::answer::Part;
 use collector_core::lease::{Decision, HeldKind, Line as Row, Owner, Reservation, State, Verdict};
 use collector_core::text::shown;
 
 use crate::cli::sheet::{Column, Line, Paint, table};
+use crate::zone;
 
 pub fn verdict(verdict: &Verdict, width: usize, colour: bool) -> String {
     let head = Line::new(paint(verdict.verdict), verdict.verdict.label())
@@ -127,6 +129,32 @@ pub fn reservations(all: &[Reservation], width: usize, colour: bool) -> String {
     text
 }
 
+/// What the configuration reserves ahead, and what became of the next time.
+pub fn scheduled(all: &[Scheduled], width: usize, colour: bool) -> String {
+    let columns = [
+        Column::text("UNIT", all, |one| (Paint::Plain, one.unit.clone())),
+        Column::text("USER", all, |one| (Paint::Plain, one.uid.to_string())),
+        Column::text("WHEN", all, |one| (Paint::Plain, one.when.clone())),
+        Column::text("NEXT", all, |one| {
+            (Paint::Plain, one.begins.map(|ns| zone::named(ns, false)).unwrap_or_default())
+        }),
+        Column::text("STATE", all, |one| match (one.state.as_deref(), one.reservation) {
+            (Some("reserved"), Some(id)) => (Paint::Plain, format!("reservation {id}")),
+            (Some("later"), _) => (Paint::Plain, "later: it is made a day ahead".to_owned()),
+            (Some("over"), _) => (Paint::Plain, "taken up, or given back".to_owned()),
+            (Some("refused"), _) => (Paint::Red, "no room for it".to_owned()),
+            (state, _) => (Paint::Plain, state.unwrap_or("not looked at yet").to_owned()),
+        }),
+    ];
+    let mut text: String = table(&columns, width).iter().map(|line| line.render(width, colour) + "\n").collect();
+    for one in all {
+        if let Some(why) = &one.why {
+            text += &(shown(&format!("{}: {why}", one.unit)).into_owned() + "\n");
+        }
+    }
+    text
+}
+
 fn state(one: &Reservation) -> String {
     let state = match one.state {
         State::Waiting => "waiting",
@@ -239,5 +267,21 @@ reservation 7: its owner is gone, but process 9 in /a still holds 1.00 GiB of GP
 ";
         assert_eq!(text, expected);
         assert_eq!(reservations(&[], 100, false), "nothing is reserved\n");
+    }
+    #[test]
+    fn what_the_configuration_reserves_says_when_and_why_not() {
+        let of = |unit: &str, state: &str| Scheduled {
+            unit: unit.into(),
+            uid: 0,
+            when: "Mon-Fri at 07:45".into(),
+            begins: None,
+            state: Some(state.into()),
+            reservation: (state == "reserved").then_some(7),
+            why: (state == "refused").then(|| "host memory: needs 1.00 TiB".into()),
+        };
+        let text = scheduled(&[of("chat", "reserved"), of("a\x1b", "refused")], 200, false);
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        assert!(lines[0].starts_with("UNIT") && lines[1].ends_with("reservation 7"), "{text}");
+        assert!(lines[2].ends_with("no room for it") && lines[3] == "a\\x1b: host memory: needs 1.00 TiB", "{text}");
     }
 }

@@ -40,6 +40,7 @@ Examples:
     headroom reserve --vram 20G --wait 5m
   Every working day from a quarter to eight on, for what root starts then with `headroom guard --unit chat -- …` (root's crontab):
     40 7 * * 1-5  headroom reserve --at 07:45 --for 2h --unit chat --vram 20G
+    (or a table [[reservation]] in headroom.toml: the agent then makes it a day ahead)
   In a unit of systemd:
     ExecStartPre=headroom reserve --vram 20G --wait 2m
 ")]

@@ -3,6 +3,7 @@
 pub mod model;
 pub mod model_server;
 pub mod pool;
+pub mod reservation;
 pub mod rule;
 pub mod sink;
 pub mod store;

@@ -2,6 +2,7 @@
 
 mod crowd;
 mod evict;
+mod schedule;
 mod stranger;
 mod trial;
 

@@ -8,6 +8,7 @@ mod owner;
 mod plan;
 mod restart;
 mod room;
+mod schedule;
 mod unit;
 mod whole;
 
@@ -37,6 +38,8 @@ struct World {
     changes: Vec<crate::lease::Change>,
     units: Vec<crate::circuit::unit::Record>,
     answers: BTreeMap<u64, Answer>,
+    /// What was refused, in sentences.
+    refusals: Vec<String>,
 }
 
 impl World {
@@ -49,6 +52,7 @@ impl World {
             changes: Vec::new(),
             units: Vec::new(),
             answers: BTreeMap::new(),
+            refusals: Vec::new(),
         };
         world.memory(total, available);
         world
@@ -57,7 +61,7 @@ impl World {
     fn apply(&mut self, reading: Reading) {
         for outcome in self.engine.apply(&Sample { time: self.time, reading }) {
             match outcome {
-                Outcome::Lease(change) if change.step == Step::Refused => {}
+                Outcome::Lease(change) if change.step == Step::Refused => self.refusals.push(change.sentence),
                 Outcome::Lease(change) => {
                     self.told.push((change.step, change.lease.id));
                     self.changes.push(*change);

@@ -5,7 +5,8 @@ use super::degraded::degraded;
 use super::part;
 use super::picture::{Part, Picture};
 use crate::cli::sheet::{Line, Paint};
-use crate::cli::{state, zone};
+use crate::cli::state;
+use crate::zone;
 
 /// The narrowest and the widest screen.
 const WIDTHS: (usize, usize) = (40, 200);

@@ -13,7 +13,8 @@ use super::super::track::Track;
 use super::chart::chart;
 use crate::cli::sheet::{Line, Paint, UNKNOWN, left, right};
 use crate::cli::state::{self, alarm, fullness, worst};
-use crate::cli::{gpus, level, zone};
+use crate::cli::{gpus, level};
+use crate::zone;
 
 /// Columns of a label, such as `Memory`.
 const LABEL: usize = 8;

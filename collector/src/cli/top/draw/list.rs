@@ -9,7 +9,7 @@ use super::super::model::{Hits, Model};
 use super::paint::{self, put, wrap};
 use crate::cli::sheet::{Line, Paint, left};
 use crate::cli::state::alarm;
-use crate::cli::zone::clock;
+use crate::zone::clock;
 
 /// Lines of the list that stay on a low screen, its head included.
 const LIST: u16 = 4;

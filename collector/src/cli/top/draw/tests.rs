@@ -186,7 +186,7 @@ fn reserved() -> Reservations {
         resources: vec![wanted],
         ..lease.clone()
     };
-    Reservations { time: 1, reservations: vec![lease, gone], waiting: vec![claim] }
+    Reservations { time: 1, reservations: vec![lease, gone], waiting: vec![claim], scheduled: Vec::new() }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::chart::chart;
 use super::paint::wrap;
 use crate::cli::sheet::{Line, Paint, left, right};
 use crate::cli::state::alarm;
-use crate::cli::zone::clock;
+use crate::zone::clock;
 
 /// Columns of a series' name, and of each of its two values.
 const LABEL: usize = 22;

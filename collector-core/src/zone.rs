@@ -2,11 +2,14 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 const SECOND: u64 = 1_000_000_000;
 const DAY: i64 = 24 * 3600;
 
 /// How far local time is from UTC. Clocks change within a period.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Zone {
     /// From when on (nanoseconds since the Unix epoch), by how many seconds local time is ahead, and what it is called. In order.
     changes: Vec<(u64, i64, String)>,
@@ -59,9 +62,36 @@ impl Zone {
         (ahead % 3600 == 0).then_some(ahead / 3600)
     }
 
+    /// By how many seconds local time is ahead of UTC at a moment.
+    pub fn ahead(&self, time: u64) -> i64 {
+        self.at(time).0
+    }
+
     /// Seconds of local time since the Unix epoch.
     fn local(&self, time: u64) -> i64 {
-        (time / SECOND) as i64 + self.at(time).0
+        ((time / SECOND) as i64).saturating_add(self.at(time).0)
+    }
+
+    /// The day of local time that a moment is in, counted from 1 January 1970.
+    pub fn date(&self, time: u64) -> i64 {
+        self.local(time).div_euclid(DAY)
+    }
+
+    /// The first moment at which clocks show this time of a day, in seconds after its midnight, or a later one. If they are set forward past
+    /// it, that is when they are set; if they show it twice, it is the first time.
+    pub fn first(&self, date: i64, seconds: i64) -> u64 {
+        let local = date.saturating_mul(DAY).saturating_add(seconds);
+        let moment = |ahead: i64| u64::try_from(local.saturating_sub(ahead)).unwrap_or(0).saturating_mul(SECOND);
+        for (at, (from, ahead, _)) in self.changes.iter().enumerate() {
+            // Before the first reading it was the same, as far as anybody knows.
+            let from = if at == 0 { 0 } else { *from };
+            let until = self.changes.get(at + 1).map_or(u64::MAX, |(next, ..)| *next);
+            let time = moment(*ahead).max(from);
+            if time < until {
+                return time;
+            }
+        }
+        moment(0)
     }
 
     /// `2026-11-20 14:15`.
@@ -142,6 +172,29 @@ mod tests {
         assert_eq!(written, ["2026-10-24 00:00", "2026-10-25 00:00", "2026-10-26 00:00", "2026-10-27 00:00"]);
         assert_eq!(midnights[2] - midnights[1], 25 * HOUR);
         assert_eq!(Zone::utc().steps(BACK, BACK + HOUR, 1800), [BACK, BACK + HOUR / 2]);
+    }
+
+    #[test]
+    fn a_time_of_day_is_the_first_moment_at_which_clocks_show_it_or_a_later_one() {
+        let (berlin, day) = (berlin(), 20_751);
+        assert_eq!((berlin.date(BACK), berlin.day(BACK)), (day, "Sun 25 Oct".into()));
+        let at = |zone: &Zone, date, hour: i64, minute: i64| zone.first(date, hour * 3600 + minute * 60);
+        // Twice: before the change and an hour later.
+        assert_eq!(at(&berlin, day, 2, 30), BACK - HOUR / 2);
+        assert_eq!(at(&berlin, day, 3, 0), BACK + HOUR);
+        assert_eq!(at(&berlin, day - 1, 8, 30), BACK - 18 * HOUR - HOUR / 2);
+        // 2026-03-29 01:00 UTC: from two to three there is none.
+        let (forth, day) = (1_774_746_000 * SECOND, 20_541);
+        let zone = Zone::new([(forth - 50 * HOUR, 3600, "CET".to_owned()), (forth, 7200, "CEST".to_owned())]);
+        assert_eq!(zone.date(forth), day);
+        for (hour, minute, wanted) in
+            [(1, 59, forth - HOUR / 60), (2, 0, forth), (2, 30, forth), (3, 0, forth), (3, 1, forth + HOUR / 60)]
+        {
+            assert_eq!(at(&zone, day, hour, minute), wanted, "{hour}:{minute}");
+        }
+        assert_eq!(Zone::utc().first(1, 60), 24 * HOUR + HOUR / 60);
+        assert_eq!(zone.first(i64::MAX, 1), u64::MAX, "far ahead is far ahead");
+        assert_eq!(zone.first(i64::MIN, 1), 0);
     }
 
     #[test]

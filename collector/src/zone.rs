@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::time::{Duration, UNIX_EPOCH};
 
-use collector_core::digest::zone::Zone;
+use collector_core::zone::Zone;
 
 const SECOND: u64 = 1_000_000_000;
 /// Clocks are set at a full hour, or at half of one.
