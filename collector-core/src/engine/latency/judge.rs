@@ -30,6 +30,8 @@ const FORGET: u64 = 15;
 #[derive(Clone, Copy, Debug)]
 struct Verdict {
     began: u64,
+    /// Since when the requests that it is about may have run.
+    since: u64,
     ended: u64,
     own: Apart,
     /// Of the mean of the same durations.
@@ -85,9 +87,9 @@ impl Judge {
         false
     }
 
-    /// Judges a window. Nothing changes if it says nothing of this measure.
-    pub fn judge(&mut self, measure: Measure, point: &Point, baseline: &Baseline, limits: &Limits) {
-        let Some(now) = point.get(measure) else { return };
+    /// Judges a window, and returns whether that could be done. Nothing changes if it says nothing of this measure.
+    pub fn judge(&mut self, measure: Measure, point: &Point, baseline: &Baseline, limits: &Limits) -> bool {
+        let Some(now) = point.get(measure) else { return false };
         // Beside quantiles a mean only supports these, unless it hardly differs from window to window. What is worse is judged all the same,
         // or it would never be seen to be well.
         let steady = |usual: &Usual| !is_beside(measure, point, now) || usual.noise <= STEADY;
@@ -131,6 +133,7 @@ impl Judge {
             since: self.since,
             over: found.as_ref().is_some_and(|(verdict, _)| verdict.own.log > limits.worse.ln_1p()),
         });
+        found.is_some()
     }
 
     /// Since when it is worse, if it is.
@@ -148,7 +151,7 @@ impl Judge {
                 || mean.log > (limits.worse * MEAN_PART).ln_1p() && mean.score >= MEAN_TOGETHER;
             let most = windows().filter(over).count() * 3 >= number * 2;
             let begins = last && most && sure && own.log > limits.worse.ln_1p() && own.score >= TOGETHER;
-            begins.then(|| windows().filter(over).map(|window| window.began).min()).flatten()
+            begins.then(|| windows().filter(over).map(|window| window.since).min()).flatten()
         })
     }
 
@@ -189,6 +192,7 @@ fn verdict(
     let mean = point.get(measure.mean()).filter(|_| mean.like >= 2).map(|now| apart(now / allowed, &mean));
     Some(Verdict {
         began: point.began,
+        since: point.since,
         ended: point.ended,
         own,
         mean: mean.unwrap_or_default(),

@@ -44,6 +44,8 @@ struct Track {
     setup: Setup,
     pid: Option<u32>,
     open: Option<Window>,
+    /// Since when requests run and too few have ended to say how long they take: whatever the next window shows began then.
+    busy: Option<u64>,
     /// Windows that are not judged, after a start: caches are cold.
     warm: u8,
     baseline: Baseline,
@@ -66,6 +68,7 @@ impl Track {
             setup,
             pid,
             open: None,
+            busy: None,
             warm: 0,
             baseline: Baseline::default(),
             pending: VecDeque::new(),
@@ -170,7 +173,7 @@ impl Fold {
 impl Track {
     /// It started again, sleeps or loads: what was begun says nothing.
     fn interrupted(&mut self) {
-        (self.open, self.warm) = (None, 1);
+        (self.open, self.busy, self.warm) = (None, None, 1);
         self.pending.clear();
         self.judges.iter_mut().for_each(Judge::interrupted);
     }
@@ -186,6 +189,9 @@ impl Track {
         // The clock was set, or nobody could ask for long.
         let long = time.saturating_sub(window.last()) > GAP.saturating_mul(limits.window_ns);
         if back || long {
+            // A server that is too busy to answer works on what ran when it last did.
+            let works = !back && window.works();
+            self.busy = works.then(|| self.busy.unwrap_or(window.last()));
             self.open = Some(Window::begin(time, model));
             return false;
         }
@@ -194,9 +200,14 @@ impl Track {
             self.open = Some(Window::begin(time, model));
             return false;
         }
-        let point = window.end(limits, model);
+        let mut point = window.end(limits, model);
         if point.is_none() && time - window.began < LONGEST * limits.window_ns {
             return false;
+        }
+        let busy = window.works().then(|| self.busy.unwrap_or(window.began));
+        match &mut point {
+            Some(point) => point.since = self.busy.take().unwrap_or(point.since),
+            None => self.busy = busy,
         }
         self.open = Some(Window::begin(time, model));
         match point {
@@ -218,10 +229,13 @@ impl Track {
 
     fn ended(&mut self, point: Point, limits: &Limits) {
         self.load = point.load;
+        let mut judged = false;
         for (measure, judge) in Measure::all().zip(&mut self.judges) {
-            judge.judge(measure, &point, &self.baseline, limits);
+            judged |= judge.judge(measure, &point, &self.baseline, limits);
             judge.idle(point.ended, limits);
         }
+        // Nothing like it is known: the next one may show since when.
+        self.busy = (!judged && point.since < point.began).then_some(point.since);
         let since = self.judges.iter().filter_map(|judge| judge.line()?.since).min();
         let Some(since) = since else {
             self.worse.clear();

@@ -56,6 +56,8 @@ impl Sum {
 #[derive(Clone, Debug)]
 pub(super) struct Point {
     pub began: u64,
+    /// Since when the requests that ended in it may have run: earlier than its beginning, if too few ended for a while.
+    pub since: u64,
     pub ended: u64,
     pub load: Load,
     /// How many requests ran, as one of them saw it.
@@ -81,6 +83,11 @@ impl Window {
     /// When the last answer came.
     pub fn last(&self) -> u64 {
         self.last
+    }
+
+    /// Whether requests ran in it.
+    pub fn works(&self) -> bool {
+        self.running.all > 0.0
     }
 
     /// Adds an answer. `None` if what came since the beginning is not known: the server started again, or changed.
@@ -131,6 +138,7 @@ impl Window {
         };
         let mut point = Point {
             began: self.began,
+            since: self.began,
             ended: self.last,
             load,
             seen: self.running.seen(),

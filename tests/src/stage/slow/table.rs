@@ -197,7 +197,8 @@ pub fn all() -> Vec<Slow> {
         Slow { name: "not_slow", what: "nothing happens", ..NOTHING },
         Slow {
             name: "not_slow_by_a_reader",
-            what: "a neighbour floods the disk, and its model is in memory",
+            what: "a neighbour with few CPUs floods the disk, and its model is in memory",
+            before: |stage| stage.beside.quota(30),
             fault: |stage| stage.neighbour_on_disk(),
             ..NOTHING
         },

@@ -21,6 +21,8 @@ const SILENCE: Duration = Duration::from_secs(16);
 const LONGER: Duration = Duration::from_secs(5);
 /// A server is slower if requests take so many times as long.
 const SLOWER: f64 = 1.3;
+/// … and as usual if they take no more than this.
+const USUALLY: f64 = 1.1;
 /// How long it may take until it is as usual again.
 const END: Duration = Duration::from_secs(20);
 
@@ -100,7 +102,7 @@ impl Watch<'_> {
     /// of the test's own; `calm` ends what made it slow.
     ///
     /// # Errors
-    /// If it did not become slower: then that shows nothing about the agent.
+    /// If it did not become slower, or did where it should not: then that shows nothing about the agent.
     pub fn judge(
         &self,
         truth: &Truth,
@@ -111,7 +113,11 @@ impl Watch<'_> {
         let mut row = truth.row();
         if truth.causes.is_empty() {
             let _ = interrupt::pause(SILENCE);
-            let told = self.ours(begun);
+            let (told, slower) = (self.ours(begun), slower());
+            if slower > USUALLY && !told.is_empty() {
+                let cause = &told[0].last.cause;
+                return Err(format!("it became slower ({cause}): requests take {slower:.2} times as long"));
+            }
             (row.first, row.last) =
                 told.first().map_or(("nothing".to_owned(), "nothing".to_owned()), |it| self.texts(it));
             (row.first_right, row.cause_right) = (told.is_empty(), told.is_empty());

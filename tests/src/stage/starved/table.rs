@@ -123,7 +123,7 @@ fn memory() -> Vec<Scenario> {
             )
         },
         Scenario {
-            batch: &[("read", 512)],
+            batch: &[("read", 2048)],
             data: 64,
             ..Scenario::new(
                 "starved_limit",

@@ -152,6 +152,22 @@ fn what_gets_a_third_slower_is_found_within_three_minutes() {
     assert!(found(20, 60.0, (1.3, 1.3)) >= 18, "one request a second");
 }
 
+/// What was usual may not be measured while requests hang that only later show how slow they were.
+#[test]
+fn slowness_begins_with_the_requests_that_show_it() {
+    let mut world = World::new(5);
+    world.serve(2 * HOUR, |_| usual(120.0));
+    let stuck = world.made.time;
+    for _ in 0..10 * MINUTE / APART {
+        let reading = world.made.works(APART, 10);
+        world.hear(&reading);
+    }
+    assert_eq!(world.state(), State::Ok);
+    world.serve(5 * MINUTE, |_| Asked { slow: (3.0, 3.0), ..usual(120.0) });
+    let since = world.standing().unwrap().lines.iter().filter_map(|line| line.since).min().unwrap();
+    assert!(since.abs_diff(stuck) <= MINUTE, "{} s from it", since.abs_diff(stuck) / SECOND);
+}
+
 #[test]
 fn it_ends_when_all_is_as_usual_again_and_the_baseline_learns_nothing_meanwhile() {
     let mut world = World::new(5);

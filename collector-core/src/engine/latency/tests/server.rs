@@ -146,6 +146,12 @@ impl Made {
         self.answer(State::Up, running)
     }
 
+    /// Works on so many requests for so long, of which none ends.
+    pub fn works(&mut self, ns: u64, running: u64) -> Reading {
+        self.time += ns;
+        self.answer(State::Up, running)
+    }
+
     /// Says nothing for so long.
     pub fn silent(&mut self, ns: u64, state: State) -> Reading {
         self.time += ns;

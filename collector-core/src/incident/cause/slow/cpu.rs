@@ -17,8 +17,13 @@ const RISEN: f64 = 1.1;
 const WAITED_LEAST: f64 = WAITED_BY / 2.0;
 /// … and those that feed a GPU.
 const STARVED_LEAST: f64 = 0.2;
-/// Tasks that wait for IO in so much more of the time than before are slow for that.
-const IO_INSTEAD: f64 = 0.3;
+/// Tasks that wait for IO or memory in so much more of the time than before are slow for that …
+const INSTEAD: f64 = 0.3;
+/// … if it is so many times as much as what they wait more for CPUs, …
+const TIMES: f64 = 2.0;
+/// … or if the host's CPUs are busy for less than this: then hardly anybody is in their way, and tasks that wake up on the CPU of the
+/// disk's interrupts wait for each other.
+const ROOMY: f64 = 0.5;
 
 pub(in crate::incident::cause) const THROTTLED: Rule = Rule {
     name: "cpu_throttled",
@@ -66,19 +71,24 @@ pub(in crate::incident::cause) const STEAL: Rule = Rule {
 pub(in crate::incident::cause) const RUN_QUEUE: Rule = Rule {
     name: "cpu_contended",
     kinds: BOTH,
-    when: "Of the time in which its tasks ran or were ready to run, they waited for a CPU in a tenth more than before, and half as much again, or in the rest of it they ran a third less (schedstat; else by PSI of its cgroup). The tasks of a job with a GPU waited for 0.2 s in each second at least, and it asks for as much CPU as before.",
+    when: "Of the time in which its tasks ran or were ready to run, they waited for a CPU in a tenth more than before, and half as much again, or in the rest of it they ran a third less (schedstat; else by PSI of its cgroup). The tasks of a job with a GPU waited for 0.2 s in each second at least, and it asks for as much CPU as before. Not where its tasks wait for IO or memory in 30 % more of the time than before, if that is twice as much, or the host's CPUs are busy for less than half of the time.",
     find: |facts| {
+        let others = [Fact::IoWaiting, Fact::MemoryWaiting].into_iter().filter_map(|fact| facts.worse(fact, INSTEAD));
+        let instead = others.map(|worse| worse.now - worse.before).reduce(f64::max);
+        if instead.is_some() && facts.now(Fact::HostCpuBusy).is_some_and(|busy| busy < ROOMY) {
+            return None;
+        }
         let share = |wait: f64, ran: f64| if wait + ran > 0.0 { wait / (wait + ran) } else { 0.0 };
         let of = |wait: Option<f64>, ran: Option<f64>| Some(share(wait?, ran?));
         let now = of(facts.now(Fact::CpuWait), facts.now(Fact::Cpu));
         let waits = now.zip(of(facts.usual(Fact::CpuWait), facts.usual(Fact::Cpu)));
         // On a host that is always busy they wait for most of the time: then it is the rest that shrinks. That is weak evidence beside
-        // tasks that wait for IO.
-        let idle = facts.worse(Fact::IoWaiting, IO_INSTEAD).is_none();
+        // tasks that wait for IO or memory.
         let worse = |now: f64, before: f64| {
-            now >= super::WORSE * before || idle && (1.0 - before) >= super::WORSE * (1.0 - now)
+            now >= super::WORSE * before || instead.is_none() && (1.0 - before) >= super::WORSE * (1.0 - now)
         };
         let waits = waits.filter(|(now, before)| now - before >= WAITED_BY && worse(*now, *before));
+        let waits = waits.filter(|(now, before)| instead.is_none_or(|instead| instead < TIMES * (now - before)));
         let waits = waits.filter(|_| !facts.is_starved() || facts.asks());
         // Few tasks that wait little are not slow for it, whatever their share.
         let least = if facts.is_starved() { STARVED_LEAST } else { WAITED_LEAST };

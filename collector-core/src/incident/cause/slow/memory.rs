@@ -14,6 +14,9 @@ const RECLAIM_BY: f64 = 0.02;
 /// A workload is at its limit, or at its memory.high, from these shares.
 const AT_LIMIT: f64 = 0.9;
 const AT_HIGH_SHARE: f64 = 0.95;
+/// … or, as a mean of a time in which it grew, from this one, if it was at its limit so often a second.
+const GREW_TO_LIMIT: f64 = 0.75;
+const LIMIT_EVENTS: f64 = 1.0;
 /// A host with less than this share available is short of memory.
 const SHORT: f64 = 0.1;
 /// The host reclaims for itself from so many bytes per second.
@@ -31,13 +34,15 @@ fn pressed(facts: &Facts<'_>) -> Pressed {
     let memory = facts.now(Fact::Memory);
     let at =
         |limit: Option<f64>, share: f64| limit.filter(|limit| memory.is_some_and(|memory| memory >= share * limit));
+    let often = facts.now(Fact::LimitEvents).is_some_and(|events| events >= LIMIT_EVENTS);
+    let limited = if often { GREW_TO_LIMIT } else { AT_LIMIT };
     let short = facts.now(Fact::HostAvailable).is_some_and(|available| available < SHORT)
         || facts.worse(Fact::HostReclaimed, RECLAIMED_BY).is_some();
     match () {
         () if at(facts.now(Fact::MemoryHigh), AT_HIGH_SHARE).is_some() => {
             Pressed::High(facts.now(Fact::MemoryHigh).unwrap_or(0.0))
         }
-        () if at(facts.now(Fact::MemoryLimit), AT_LIMIT).is_some() => {
+        () if at(facts.now(Fact::MemoryLimit), limited).is_some() => {
             Pressed::Limit(facts.now(Fact::MemoryLimit).unwrap_or(0.0))
         }
         () if short => Pressed::Host,

@@ -106,6 +106,11 @@ fn files_that_are_read_again_and_who_presses_them_out() {
         "read_again",
         &["weights", "76.3 MiB/s (before: 0 B/s)", "own limit of 286 MiB (before: 572 MiB)"],
     );
+    // Another process of it grew up to the limit meanwhile: the mean is below it.
+    let grew = [(Fact::Memory, 240e6, 150e6), (Fact::MemoryLimit, 300e6, 300e6), (Fact::LimitEvents, 40.0, 0.0)];
+    because(&at(&grew), "read_again", &["own limit of 286 MiB"]);
+    let cause = because(&at(&grew[..2]), "read_again", &[]);
+    assert!(!cause.sentence.contains("own limit"), "{}", cause.sentence);
     let high = [(Fact::Memory, 299e6, 299e6), (Fact::MemoryHigh, 300e6, f64::NAN)];
     because(&at(&high), "read_again", &["memory.high of 286 MiB (before: none)"]);
     let mut host = at(&[(Fact::HostAvailable, 0.03, 0.5)]);
@@ -267,6 +272,19 @@ fn what_keeps_a_job_from_its_gpu() {
     because(&starved(&stopped), NOT_KNOWN, &[]);
     because(&latency(&stopped), "cpu_contended", &[]);
     because(&starved(&[(Fact::CpuWait, 0.1, 0.0), (Fact::Cpu, 0.1, 0.1)]), NOT_KNOWN, &[]);
+    // Its data are read again, and its tasks wake up on the CPU that the disk interrupts: nobody else runs.
+    let reads = |busy: f64| {
+        let cpu = [(Fact::CpuWait, 0.44, 0.01), (Fact::Cpu, 0.56, 0.6)];
+        let host = [(Fact::HostCpuBusy, busy, 0.3), (Fact::IoWaiting, 0.6, 0.1)];
+        starved(&[cpu, host].concat())
+    };
+    because(&reads(0.32), NOT_KNOWN, &[]);
+    because(&reads(0.9), "cpu_contended", &[]);
+    // A little more for CPUs, and much more for memory that comes back from compressed swap.
+    let cpu = [(Fact::CpuWait, 0.16, 0.01), (Fact::Cpu, 0.9, 0.9), (Fact::HostCpuBusy, 0.83, 0.5)];
+    let swaps = [(Fact::MemoryWaiting, 0.7, 0.0), (Fact::RefaultAnon, 90.0 * MB, 0.0)];
+    because(&latency(&[cpu.as_slice(), &swaps].concat()), "swapped", &["came back"]);
+    because(&latency(&cpu), "cpu_contended", &[]);
     let stolen = (Fact::HostSteal, 0.3, 0.01);
     because(&starved(&[stolen]), "cpu_steal", &[]);
     because(&starved(&[stolen, (Fact::CpuWait, 0.0, 0.0), (Fact::Cpu, 0.01, 1.5)]), NOT_KNOWN, &[]);
