@@ -35,6 +35,8 @@ The same is at [`/api/v1/suggestions`](api.md), on the [page](page.md), in `head
 
 Advice is judged at most once a minute, from what the agent sees now and from the last days: the history on disk and the journal
 ([sinks.md](sinks.md)). It appears after it has held for five minutes, and leaves after it has not held for five.
+What still holds after a restart of the agent appears at once, and is logged and written to the journal once more. If a rule asks for more
+after its advice was followed, that is a new advice: both are listed.
 An id is the rule and what it is about, so it stays the same for as long as the advice holds. What a rule cannot judge, because there is
 too little history or something cannot be measured here, it says: `not known` is an answer. How it fares on hosts of which it is known what is
 wrong with them is in [advice-hosts.md](advice-hosts.md).

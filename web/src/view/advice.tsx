@@ -66,7 +66,8 @@ function List({ lines, now }: { lines: AdviceLine[]; now: number }) {
   return (
     <ul class="list">
       {lines.map((line) => (
-        <Item key={line.id} line={line} now={now} />
+        // What was followed may be advised once more.
+        <Item key={`${line.id} ${line.since}`} line={line} now={now} />
       ))}
     </ul>
   );
@@ -105,9 +106,11 @@ function Item({ line, now }: { line: AdviceLine; now: number }) {
 function became(line: AdviceLine, now: number): string {
   const ended = line.ended === undefined ? "some time ago" : ago(line.ended, now);
   if (line.state === "gone") return `no longer held ${ended}; it was not seen to be followed`;
-  if (!line.after) return `followed ${ended}; what that did is known a day after it`;
+  const [action] = line.actions;
+  const set = line.value === undefined || action === undefined ? "" : `: set to ${shown(action.kind, line.value)}`;
+  if (!line.after) return `followed ${ended}${set}; what that did is known a day after it`;
   const before = line.before ? `before: ${effect(line.before)}; ` : "";
-  return `followed ${ended}; ${before}since: ${effect(line.after)}`;
+  return `followed ${ended}${set}; ${before}since: ${effect(line.after)}`;
 }
 
 function Evidence({ line }: { line: AdviceLine }) {
@@ -148,9 +151,13 @@ function Change({ action, number }: { action: Action; number?: number }) {
 }
 
 function values({ kind, before, after }: Action): string {
-  const shown = (value: string): string => (MEMORY.includes(kind) && /^\d+$/.test(value) ? bytes(Number(value)) : value);
-  if (after === undefined) return before === undefined ? "" : `: now ${shown(before)}`;
-  return before === undefined ? `: ${shown(after)}` : `: ${shown(before)} → ${shown(after)}`;
+  if (after === undefined) return before === undefined ? "" : `: now ${shown(kind, before)}`;
+  return before === undefined ? `: ${shown(kind, after)}` : `: ${shown(kind, before)} → ${shown(kind, after)}`;
+}
+
+/** A value that an action sets: bytes with their unit. */
+function shown(kind: string, value: string): string {
+  return MEMORY.includes(kind) && /^\d+$/.test(value) ? bytes(Number(value)) : value;
 }
 
 /** A command, and a button that copies it. */

@@ -107,7 +107,7 @@ impl Fold {
         let mut holding = BTreeSet::new();
         for advice in advice {
             if holding.insert(advice.id.clone()) {
-                outcomes.extend(self.holds(time, advice));
+                self.holds(view, time, advice, &mut outcomes);
             }
         }
         self.others(view, time, &holding, &mut outcomes);
@@ -131,26 +131,36 @@ impl Fold {
     }
 
     /// An advice was judged to hold.
-    fn holds(&mut self, time: u64, advice: Advice) -> Option<Outcome> {
+    fn holds(&mut self, view: &View, time: u64, advice: Advice, outcomes: &mut Vec<Outcome>) {
         let clock = self.clock;
-        let track = match self.tracks.entry(advice.id.clone()) {
-            std::collections::btree_map::Entry::Occupied(entry) => {
-                let track = entry.into_mut();
-                if track.standing.state != State::Holds {
-                    *track = Track::new(time, clock, advice);
-                } else {
-                    track.standing.advice = advice;
-                    (track.seen, track.time) = (clock, time);
-                }
-                track
+        if let Some(track) = self.tracks.get_mut(&advice.id) {
+            let value = track.followed(view).filter(|_| moved(&track.standing.advice, &advice));
+            if let (State::Holds, Some(value)) = (&track.standing.state, value) {
+                // It was followed, and now the same rule asks for more.
+                track.end(clock, done(view, track, time, value));
+                outcomes.push(track.outcome());
             }
-            std::collections::btree_map::Entry::Vacant(entry) => entry.insert(Track::new(time, clock, advice)),
-        };
+            if track.standing.state != State::Holds {
+                self.set_aside(&advice.id);
+            }
+        }
+        let track = self.tracks.entry(advice.id.clone()).or_insert_with(|| Track::new(time, clock, advice.clone()));
+        track.standing.advice = advice;
+        (track.seen, track.time) = (clock, time);
         let restored = std::mem::take(&mut track.restored);
-        let begins = !track.shown && (restored || clock - track.begun >= HOLD);
-        track.shown |= begins;
-        // It was told before the start.
-        (begins && !restored).then(|| track.outcome())
+        // What goes on since before the start is said once more: nobody else knows that it still holds.
+        if !track.shown && (restored || clock - track.begun >= HOLD) {
+            track.shown = true;
+            outcomes.push(track.outcome());
+        }
+    }
+
+    /// What was followed stays listed beside what the same rule asks for now. What was gone is there again.
+    fn set_aside(&mut self, id: &str) {
+        let Some(track) = self.tracks.remove(id) else { return };
+        if let State::Followed { at, .. } = track.standing.state {
+            self.tracks.insert(format!("{id} {at}"), track);
+        }
     }
 
     /// What was not judged to hold.
@@ -164,7 +174,7 @@ impl Fold {
             match &mut track.standing.state {
                 State::Holds if !track.shown && !track.restored => false,
                 State::Holds => {
-                    let value = value::followed(view, &track.standing.advice);
+                    let value = track.followed(view);
                     // What its rule needs may not be known again for long after a start; nobody is told that it is over.
                     if value.is_none() && track.restored {
                         return clock - track.seen < FOLLOWED;
@@ -172,14 +182,11 @@ impl Fold {
                     if value.is_none() && clock - track.seen < HOLD {
                         return true;
                     }
-                    track.standing.state = match value {
-                        Some(value) => {
-                            let before = effect::before(&view.past, object, time);
-                            State::Followed { at: time, value, before, after: None }
-                        }
-                        None => State::Gone { at: track.time },
+                    let standing = match value {
+                        Some(value) => done(view, track, time, value),
+                        None => Standing { state: State::Gone { at: track.time }, ..track.standing.clone() },
                     };
-                    (track.seen, track.shown) = (clock, true);
+                    track.end(clock, standing);
                     outcomes.push(track.outcome());
                     true
                 }
@@ -221,9 +228,33 @@ impl Track {
         Track { standing, begun: clock, seen: clock, time, shown: false, restored: false, age: 0 }
     }
 
+    /// What it was set to, if it was followed since it was shown.
+    fn followed(&self, view: &View) -> Option<String> {
+        let known = self.shown || self.restored;
+        known.then(|| value::followed(view, &self.standing.advice)).flatten()
+    }
+
+    /// It was followed, or is gone: that is shown.
+    fn end(&mut self, clock: u64, standing: Standing) {
+        self.standing = standing;
+        (self.seen, self.shown, self.restored, self.age) = (clock, true, false, 0);
+    }
+
     fn outcome(&self) -> Outcome {
         Outcome::Advice(Box::new(self.standing.clone()))
     }
+}
+
+/// Whether a newer advice begins at another value. One whose numbers were only computed again does not.
+fn moved(older: &Advice, newer: &Advice) -> bool {
+    let [older, newer] = [older, newer].map(|advice| advice.actions.first().and_then(|action| action.before.as_ref()));
+    older != newer
+}
+
+/// An advice that was followed just now.
+fn done(view: &View, track: &Track, at: u64, value: String) -> Standing {
+    let before = effect::before(&view.past, &track.standing.advice.object, at);
+    Standing { state: State::Followed { at, value, before, after: None }, ..track.standing.clone() }
 }
 
 fn count(number: usize) -> u32 {

@@ -205,7 +205,28 @@ fn advice_that_was_followed_says_what_became_of_it() {
     assert_eq!(after, Some(wanted));
     host.advice = vec![host.raise()];
     host.run(420);
-    assert_eq!(host.listed().iter().map(|standing| standing.state.label()).collect::<Vec<_>>(), ["holds"]);
+    let states: Vec<_> = host.listed().iter().map(|standing| standing.state.label()).collect();
+    assert_eq!(states, ["holds", "followed"], "what is asked for again hides nothing");
+}
+
+#[test]
+fn what_was_followed_and_asks_for_more_is_told_as_both() {
+    let mut host = Host::new();
+    let raise = host.raise();
+    host.advice = vec![raise.clone()];
+    host.run(420);
+    host.limit(20 * GIB);
+    let mut more = raise.clone();
+    (more.actions[0].before, more.actions[0].after) = (raise.actions[0].after.clone(), Some((40 * GIB).to_string()));
+    host.advice = vec![more.clone()];
+    let changed = host.time;
+    assert_eq!(host.run(420), [(raise.id.clone(), "followed"), (raise.id, "holds")]);
+    let [standing, before] = &host.listed()[..] else { panic!() };
+    assert!(standing.advice == more && standing.since > changed, "{standing:?}");
+    assert_eq!(before.state.label(), "followed");
+    more.actions[0].after = Some((41 * GIB).to_string());
+    host.advice = vec![more];
+    assert!(host.run(420).is_empty(), "a number that is computed again is nothing that was done");
 }
 
 #[test]
@@ -263,7 +284,8 @@ fn advice_of_before_the_start_that_cannot_be_judged_yet_is_not_told_to_be_over()
     host.fold.restore(&[Standing { advice: old.clone(), since, state: State::Holds }], BEGIN);
     assert!(host.run(3600).is_empty() && host.listed().is_empty());
     host.advice = vec![old];
-    assert!(host.run(120).is_empty(), "it was told before");
+    assert_eq!(host.run(120), [("a:host".to_owned(), "holds")], "that it goes on is said once");
+    assert!(host.run(3600).is_empty());
     assert_eq!(host.listed()[0].since, since);
 }
 
@@ -281,7 +303,7 @@ fn advice_of_before_the_start_goes_on_and_what_was_followed_meanwhile_is_told() 
     host.fold.restore(&before, BEGIN);
     host.limit(20 * GIB);
     host.advice = vec![lasts];
-    assert_eq!(host.run(20), [(raise.id.clone(), "followed")], "what goes on was told before");
+    assert_eq!(host.run(20), [("b:host".to_owned(), "holds"), (raise.id.clone(), "followed")]);
     let states: Vec<_> = host.listed().iter().map(|it| (it.advice.rule.clone(), it.since, it.state.label())).collect();
     let of = |rule: &str, state| (rule.to_owned(), since, state);
     let mut wanted = vec![of("b", "holds"), of("f", "followed"), of("raise", "followed")];
