@@ -46,6 +46,8 @@ const MANY_PERIODS: u64 = 24 * PERIODS;
 const PERIOD_SECONDS: f64 = 0.1;
 /// It is throttled from this share of its periods.
 const THROTTLED: f64 = 0.05;
+/// It works as ever if it uses this share of the CPU time that it used before.
+const AS_EVER: f64 = 0.75;
 /// Seconds of which the host's CPU use must be known.
 const HOST_SECONDS: u64 = 6 * 3600;
 /// CPUs that are free when the host is busiest.
@@ -79,8 +81,8 @@ fn quota(given: &Given<'_>, judged: &mut Judged) {
     for found in throttled(given, QUOTA, judged) {
         let [cpus, most] = found.host;
         let spare = cpus - most;
-        // At most twice as much, and a fifth of what is free stays free; whole halves of a CPU.
-        let to = ((found.quota + (0.8 * spare).min(found.quota)) * 2.0).floor() / 2.0;
+        // At most twice as much, and a fifth of what is free stays free.
+        let to = round_down(found.quota + (0.8 * spare).min(found.quota));
         if spare < SPARE || to < 1.2 * found.quota {
             continue;
         }
@@ -166,9 +168,15 @@ fn throttled<'a>(given: &Given<'a>, rule: &str, judged: &mut Judged) -> Vec<Thro
             continue;
         }
         let trail = view.slow.workload(&workload.name);
-        let means =
-            trail.and_then(|trail| trail.means(Fact::CpuThrottled, view.time.saturating_sub(NOW_NS), view.time));
-        let now = means.map(|means| means.now.max(means.before.unwrap_or(0.0)));
+        let means = |fact| trail.and_then(|trail| trail.means(fact, view.time.saturating_sub(NOW_NS), view.time));
+        let now = means(Fact::CpuThrottled).map(|throttled| {
+            // One that rests is throttled again when it works. One that works as ever, and is not, has another quota than before.
+            let works = means(Fact::Cpu).is_some_and(|cpu| cpu.now >= AS_EVER * cpu.before.unwrap_or(cpu.now));
+            match works && throttled.now < THROTTLED / 2.0 {
+                true => throttled.now,
+                false => throttled.now.max(throttled.before.unwrap_or(0.0)),
+            }
+        });
         if now.is_some_and(|now| now < THROTTLED) {
             continue;
         }
@@ -286,6 +294,13 @@ fn weight(given: &Given<'_>, judged: &mut Judged) {
         let advice = draft(WEIGHT, object, vec![action], title, why);
         judged.advice.push(Advice { evidence, confidence: Confidence::Medium, because, ..advice });
     }
+}
+
+/// To whole halves of a CPU; below one, to tenths.
+fn round_down(cpus: f64) -> f64 {
+    let parts = if cpus < 1.0 { 10.0 } else { 2.0 };
+    // Twice 0.15 is not quite 0.3.
+    (cpus * parts + 1e-9).floor() / parts
 }
 
 /// CPUs with as few digits as they need.

@@ -72,6 +72,48 @@ fn a_quota_that_seldom_throttles_or_a_busy_host_gives_no_higher_quota() {
 }
 
 #[test]
+fn quotas_below_a_cpu_are_raised_in_tenths() {
+    let of = [0.05, 0.15, 0.2, 0.35, 0.5, 0.7, 2.0].map(|quota| round_down(2.0 * quota));
+    assert_eq!(of, [0.1, 0.3, 0.4, 0.7, 1.0, 1.0, 4.0]);
+}
+
+#[test]
+fn one_that_works_as_ever_and_is_no_longer_throttled_is_left_alone_and_one_that_rests_is_not() {
+    let later = |cpus: f64| {
+        let mut host = throttled(0.4, 2 * 86_400, 6.0);
+        let (periods, count) = (10 * 2 * 86_400, 4 * 2 * 86_400);
+        let mut used = 1_000 * SECOND;
+        for step in 1..=110 {
+            let at = 301 + step * 5;
+            host.serve(at, 1, model::Kind::LlamaCpp);
+            // For six minutes it goes on as before, and then has twice the quota.
+            let (ran, held) = (periods + step * 50, count + step.min(72) * 20);
+            used += if step <= 72 { 10 * SECOND } else { (cpus * 5e9) as u64 };
+            host.files(
+                at,
+                1,
+                &[
+                    (Statistic::MemoryCurrent, 1 << 30),
+                    (Statistic::Populated, 1),
+                    (Statistic::CpuPeriods, ran),
+                    (Statistic::CpuThrottledPeriods, held),
+                    (Statistic::CpuUsage, used),
+                ],
+            );
+            let quota = if step <= 72 { 2000 } else { 4000 };
+            host.close(
+                at,
+                1,
+                &[(Close::CpuQuota, quota), (Close::CpuPeriods, ran), (Close::CpuThrottledPeriods, held)],
+            );
+            host.tick(at);
+        }
+        host.judge(rule(QUOTA)).advice.len()
+    };
+    assert_eq!((later(2.5), later(0.1)), (0, 1));
+}
+
+#[test]
 fn one_that_is_throttled_no_more_is_left_alone() {
     let mut host = throttled(0.4, 2 * 86_400, 6.0);
     // For ten minutes it runs without being throttled.
