@@ -36,12 +36,13 @@ function watchPolicy() {
 }
 
 const commands = {
-  async open({ url, clock = false, credentials }) {
+  async open({ url, clock = false, credentials, permissions = [] }) {
     const context = await browser.newContext({
       viewport: { width: 1280, height: 800 },
       colorScheme: "light",
       timezoneId: "UTC",
       httpCredentials: credentials,
+      permissions,
       // Tests sign their own certificates.
       ignoreHTTPSErrors: true,
     });

@@ -28,6 +28,7 @@ pub mod model;
 pub mod monitor;
 pub mod mount;
 pub mod nvml;
+pub mod past;
 pub mod process;
 pub mod provocation;
 pub mod python;

@@ -9,7 +9,7 @@ use collector_tests::require::{is_root, tools};
 use serde_json::{Value, json};
 
 /// Calls these tools of a server that asks an agent at this address.
-fn call(address: &str, calls: &Value) -> Value {
+pub(crate) fn call(address: &str, calls: &Value) -> Value {
     let server = headroom("mcp");
     let mut client = Command::new(tools().join("python/venv/bin/python"));
     client.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/python/client.py")).arg(calls.to_string());
@@ -20,7 +20,8 @@ fn call(address: &str, calls: &Value) -> Value {
     serde_json::from_str(&said).unwrap()
 }
 
-fn text(result: &Value) -> Value {
+/// The answer of a call that did not fail, as JSON.
+pub(crate) fn text(result: &Value) -> Value {
     assert_eq!(result["failed"], false, "{result}");
     serde_json::from_str(result["text"].as_str().unwrap()).unwrap()
 }

@@ -1,16 +1,13 @@
 //! The last days, as an agent reads them from the files of an earlier one, and as its recording has them.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use collector::sink::history::file::Limits;
-use collector::sink::history::thread::History;
 use collector_core::engine::Engine;
 use collector_core::past::{DAY_NS, midnight};
 use collector_core::series::Series;
-use collector_core::tier::{Code, Entry, KEPT, Quarter, ROUNDS, kept};
 use collector_tests::agent::Agent;
 use collector_tests::needs;
+use collector_tests::past;
 use collector_tests::require::is_root;
 use collector_tests::scratch::scratch;
 
@@ -19,31 +16,17 @@ const MIB: f32 = (1 << 20) as f32;
 
 /// What an agent has written some days ago.
 fn leave(journal: &Path, today: u64) {
-    let limits = Limits {
-        max_age: Duration::from_secs(90 * 86_400),
-        max_bytes: 1 << 28,
-        workloads: 1000,
-        workloads_of_owner: 100,
-    };
-    let history = History::start(journal.to_owned(), limits).unwrap();
-    for (back, memory) in [(9, 300.0), (8, 200.0), (2, 100.0)] {
-        let entry = |workload: Option<&str>, memory: f32| {
-            let mut row = [[Code::UNKNOWN; 3]; KEPT.len()];
-            row[kept(Series::Memory).unwrap()] = ROUNDS.map(|round| Code::of(Series::Memory, memory * MIB, round));
-            Entry { workload: workload.map(Into::into), owner: None, seconds: 900, row }
-        };
-        let entries = vec![entry(None, 9000.0), entry(Some(WORKLOAD), memory)];
-        let time = today - back * DAY_NS;
-        history.write(Quarter { time, entries, cards: Vec::new(), counts: Vec::new() });
-    }
-    history.close();
+    let days = [(9, 300.0), (8, 200.0), (2, 100.0)].map(|(back, mib)| (today - back * DAY_NS, mib));
+    past::leave(journal, None, days.map(|(time, _)| time), |_| vec![(Series::Memory, 9000.0 * MIB)]);
+    let of = |time| days.iter().find(|(day, _)| *day == time).unwrap().1;
+    past::leave(journal, Some(WORKLOAD), days.map(|(time, _)| time), |time| vec![(Series::Memory, of(time) * MIB)]);
 }
 
 #[test]
 fn the_days_of_before_are_known_soon_after_the_start_and_a_replay_knows_them_too() {
     needs!(is_root(), "loading eBPF programs needs root");
     let journal = scratch();
-    let today = midnight(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64);
+    let today = midnight(past::now());
     leave(&journal, today);
     let mut agent = Agent::spawn("", |command| {
         command.env("HEADROOM_JOURNAL_DIR", &*journal);
@@ -60,12 +43,12 @@ fn the_days_of_before_are_known_soon_after_the_start_and_a_replay_knows_them_too
     for sample in agent.stop() {
         engine.apply(&sample);
     }
-    let past = &engine.view().past;
-    let days = past.workloads[WORKLOAD].days.iter();
+    let known = &engine.view().past;
+    let days = known.workloads[WORKLOAD].days.iter();
     let days: Vec<_> = days.map(|day| (today - day.time, day.memory.map(|[.., most]| most), day.seconds)).collect();
     let peak = |mib: f32| Some(f64::from(mib * MIB));
     assert_eq!(days, [(9 * DAY_NS, peak(300.0), 900), (8 * DAY_NS, peak(200.0), 900), (2 * DAY_NS, peak(100.0), 900)]);
-    assert_eq!(past.host.week.len(), collector_core::past::HOURS);
+    assert_eq!(known.host.week.len(), collector_core::past::HOURS);
 }
 
 #[test]
@@ -73,7 +56,7 @@ fn without_a_history_there_is_none_of_the_last_days() {
     needs!(is_root(), "loading eBPF programs needs root");
     // What an earlier agent left is not read either.
     let journal = scratch();
-    leave(&journal, midnight(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64));
+    leave(&journal, midnight(past::now()));
     let mut agent = Agent::spawn("history.max_bytes = 0", |command| {
         command.env("HEADROOM_JOURNAL_DIR", &*journal);
     });
