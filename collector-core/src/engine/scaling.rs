@@ -9,6 +9,8 @@ use crate::view::View;
 use crate::view::model::{Served, Told};
 use crate::view::scaling::Scaled;
 
+/// A KV cache is full from this share of it.
+const FULL: f64 = 0.9;
 /// Nothing is looked at more often, in nanoseconds.
 const LOOK_NS: u64 = 10_000_000_000;
 
@@ -73,10 +75,16 @@ fn load(served: &Served) -> Option<f64> {
     let now = get(RequestsRunning).map(|running| running as f64);
     let running = served.minute.span().and_then(|span| span.running).or(now);
     let waiting = get(RequestsWaiting).unwrap_or(0) as f64;
+    let kv = served.kv_used();
     match (running, get(Slots)) {
-        (Some(running), Some(slots @ 1..)) => Some((running + waiting) / slots as f64),
+        (Some(running), Some(slots @ 1..)) => {
+            let load = (running + waiting) / slots as f64;
+            // Who waits for room in the cache finds none, whatever slots are left.
+            let full = waiting > 0.0 && kv.is_some_and(|used| used >= FULL);
+            Some(if full { load.max(1.0) } else { load })
+        }
         // Who waits finds no room, whatever the cache says.
-        _ => served.kv_used().map(|used| if waiting > 0.0 { used.max(1.0) } else { used }),
+        _ => kv.map(|used| if waiting > 0.0 { used.max(1.0) } else { used }),
     }
 }
 
@@ -136,6 +144,19 @@ mod tests {
         }
         tick(&mut view, 1000 * S);
         assert_eq!(view.scaling.models["m"].instances, 1);
+    }
+
+    #[test]
+    fn who_waits_for_the_kv_cache_is_not_helped_by_slots() {
+        let load = |waiting: u64, used: u64| {
+            let mut view = View { time: 1000 * S, ..View::default() };
+            let numbers = [(RequestsRunning, 30), (RequestsWaiting, waiting), (Slots, 64), (Statistic::KvUsed, used)];
+            told(&mut view, 1000 * S, "a", &numbers);
+            tick(&mut view, 1000 * S);
+            view.scaling.models["m"].load
+        };
+        assert_eq!(load(2, 950_000), 1.0);
+        assert_eq!((load(2, 600_000), load(0, 950_000)), (0.5, 30.0 / 64.0));
     }
 
     fn desired(view: &View) -> u64 {

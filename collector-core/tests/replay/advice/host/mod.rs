@@ -3,6 +3,7 @@
 
 mod gpu;
 mod memory;
+mod near;
 mod server;
 mod shared;
 mod well;
@@ -32,7 +33,7 @@ struct Row {
     unsure: &'static [&'static str],
 }
 
-const TABLE: &[&[Row]] = &[memory::HOSTS, server::HOSTS, gpu::HOSTS, shared::HOSTS, well::HOSTS];
+const TABLE: &[&[Row]] = &[memory::HOSTS, server::HOSTS, gpu::HOSTS, shared::HOSTS, near::HOSTS, well::HOSTS];
 
 /// What was advised about a host.
 struct Found {

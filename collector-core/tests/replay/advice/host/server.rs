@@ -29,14 +29,14 @@ pub(super) fn serving(
 }
 
 /// vLLM with KV cache of 16 GiB in host memory, to which it moves 100 MiB a minute and so many back.
-fn offload(back: u64, numbers: &[(OfModel, u64)]) -> Host {
+pub(super) fn offload(back: u64, numbers: &[(OfModel, u64)]) -> Host {
     let (mut host, ..) = serving(Kind::Vllm, 7, (2 * GIB, 60), numbers);
     host.counts(&[(OfModel::OffloadStored, 100 * MIB), (OfModel::OffloadLoaded, back * MIB)]);
     host
 }
 
 /// The KV cache is full, and requests wait.
-const SHORT: [(OfModel, u64); 5] = [
+pub(super) const SHORT: [(OfModel, u64); 5] = [
     (OfModel::KvUsed, 970_000),
     (OfModel::RequestsWaiting, 4),
     (OfModel::RequestsRunning, 30),
@@ -60,7 +60,7 @@ fn spacious() -> (Host, u64) {
 }
 
 /// llama-server with a prompt cache of 8 GiB below this limit, of which 1 GiB is filled.
-fn prompts(limit: u64, hits: u64) -> Host {
+pub(super) fn prompts(limit: u64, hits: u64) -> Host {
     let (mut host, own, _) = serving(Kind::LlamaCpp, 8, (20 * GIB, 80), &[(OfModel::PromptCacheBytes, 8 * GIB)]);
     host.has(own, Statistic::MemoryLimit, limit);
     host.has(own, Statistic::MemoryCurrent, 6 * GIB).has(own, Statistic::MemoryWithoutCache, 4 * GIB);
