@@ -17,6 +17,7 @@ mod server;
 mod shortage;
 #[cfg(test)]
 pub(crate) mod stage;
+mod starve;
 mod swap;
 mod usage;
 mod watch;

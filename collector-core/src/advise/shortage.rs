@@ -2,6 +2,7 @@
 
 use super::Given;
 use super::need::recent;
+use crate::past::{Day, Past};
 
 /// A day on which this share of the memory was in use at some time was short of it.
 const SHORT: f64 = 0.9;
@@ -22,6 +23,11 @@ pub(super) struct Shortage {
     pub seconds: u64,
 }
 
+/// Whether so much of the host's memory was in use on a day.
+fn is_short(day: &Day, total: f64) -> bool {
+    day.memory.is_some_and(|[.., most]| most / day.limit.unwrap_or(total).max(1.0) >= SHORT)
+}
+
 impl Shortage {
     /// `None` where the host's memory is not known.
     pub(super) fn of(given: &Given<'_>) -> Option<Shortage> {
@@ -40,7 +46,7 @@ impl Shortage {
             let seconds = sum.seconds + u64::from(day.seconds);
             let Some([.., most]) = day.memory else { return Shortage { seconds, ..sum } };
             let share = most / day.limit.unwrap_or(total).max(1.0);
-            let short = share >= SHORT;
+            let short = is_short(day, total);
             Shortage {
                 peak: Some(sum.peak.unwrap_or(0.0).max(share)),
                 days: sum.days + u32::from(short),
@@ -50,6 +56,16 @@ impl Shortage {
                 ..sum
             }
         }))
+    }
+
+    /// Whether a workload grew by this share of the host's memory on a day on which the host was short of it.
+    pub(super) fn grew(&self, past: &Past, workload: &str, share: f64) -> bool {
+        let days = past.workloads.get(workload).map_or(&[][..], |span| &span.days);
+        let short = |time| past.host.days.iter().any(|host| host.time == time && is_short(host, self.total));
+        recent(past, days).any(|(day, _)| {
+            let grew = day.memory.is_some_and(|[least, _, most]| most - least >= share * self.total);
+            grew && short(day.time)
+        })
     }
 
     /// Whether somebody suffered from it: killed, or waiting for more than a thousandth of the time.

@@ -1,17 +1,17 @@
 //! A larger batch for who has a GPU for itself and leaves some of its time and memory. How large a batch is nobody says: of work that was
 //! learned only a digest of its settings is kept. So its memory is taken to grow in proportion to it.
 
-use super::{Card, LATELY_NS, Rule, cards, holders};
+use super::{Card, Rule, cards, holders};
 use crate::action::{Object, Risk, by_hand};
 use crate::advice::{Advice, Confidence, Evidence, Unit};
 use crate::advise::Given;
 use crate::advise::draft::{self, MUCH, draft};
 use crate::advise::need::recent;
 use crate::advise::server::AIM;
+use crate::advise::starve::starves;
 use crate::amount::{bytes, fixed, percent};
 use crate::statistic::gpu::Statistic::{MemoryTotal, Mig};
-use crate::view::slow::{Fact, holds, is_shared};
-use crate::view::starved::State;
+use crate::view::slow::{holds, is_shared};
 use crate::view::workload::Workload;
 
 const NAME: &str = "batch_size";
@@ -26,11 +26,6 @@ const MOST: f64 = 8.0;
 const STEADY: f64 = 0.9;
 /// From this share of a GPU's memory on it may be a framework that takes a share at its start (JAX: three quarters): not what it needs.
 const TAKEN: f64 = 0.7;
-/// What keeps a GPU waiting: shares of the time in which its tasks wait for CPUs, IO or memory, and of its link in use.
-const THROTTLED: f64 = 0.05;
-const WAITS: f64 = 0.2;
-const WAITS_FOR_MEMORY: f64 = 0.05;
-const LINK: f64 = 0.7;
 
 pub(super) const SIZE: Rule = Rule {
     name: NAME,
@@ -132,31 +127,6 @@ fn room(given: &Given<'_>, workload: &Workload, own: &[Card<'_>]) -> Option<Room
         Room { total, peak, factor }
     };
     cards.into_iter().map(of).min_by(|one, two| one.factor.total_cmp(&two.factor))
-}
-
-/// What of the host keeps its GPUs waiting in the last minutes, as a sentence's part.
-fn starves(given: &Given<'_>, workload: &Workload) -> Option<String> {
-    let view = given.view;
-    let own = view.gpus.iter().filter(|gpu| holds(view, gpu, workload));
-    let mut low = own.filter_map(|gpu| view.starved.gpus.get(&gpu.device.uuid));
-    if low.any(|job| matches!(job.state, State::Low(_))) {
-        return Some("it uses its GPU less than it usually does".to_owned());
-    }
-    let trail = view.slow.workload(&workload.name)?;
-    let of = |fact| trail.means(fact, view.time.saturating_sub(LATELY_NS), view.time).map(|means| means.now);
-    let share = |wait: f64, ran: f64| if wait + ran > 0.0 { wait / (wait + ran) } else { 0.0 };
-    let cpus = of(Fact::CpuWait).zip(of(Fact::Cpu)).filter(|(wait, _)| *wait >= WAITS);
-    let cpus = cpus.map(|(wait, ran)| share(wait, ran)).or(of(Fact::CpuWaiting));
-    let all = [
-        (of(Fact::CpuThrottled), THROTTLED, "its CPU quota throttles it in", "its periods"),
-        (cpus, WAITS, "its tasks wait for CPUs in", "the time"),
-        (of(Fact::IoWaiting), WAITS, "its tasks wait for IO in", "the time"),
-        (of(Fact::MemoryWaiting), WAITS_FOR_MEMORY, "its tasks wait for memory in", "the time"),
-        (of(Fact::PcieUsed), LINK, "its copies fill", "the PCIe link"),
-    ];
-    let found =
-        all.into_iter().find_map(|(value, from, what, whole)| Some((value.filter(|it| *it >= from)?, what, whole)));
-    found.map(|(value, what, whole)| format!("{what} {} of {whole}", percent(value)))
 }
 
 fn advice(name: &str, job: &Job, room: &Room) -> Advice {

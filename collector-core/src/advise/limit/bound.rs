@@ -29,11 +29,13 @@ pub(super) const LOWER: Rule = Rule {
 
 pub(super) const MISSING: Rule = Rule {
     name: "memory_limit_missing",
-    when: "A workload without a limit, nor one above it, held a fifth of the host's memory or more, page cache not counted.",
+    when: "A workload without a limit, nor one above it, held a fifth of the host's memory or more, page cache not counted. Surer if the host was short of memory in the last 8 days, waited or killed, and the workload grew by 5 % of its memory on such a day.",
     needs: NEEDS,
     judge: missing,
 };
 
+/// What made the host short of memory grew by this share of it within a day.
+const GREW: f64 = 0.05;
 /// So many days make it sure.
 const SURE_DAYS: f64 = 7.0;
 const SOME_DAYS: f64 = 3.0;
@@ -229,10 +231,15 @@ fn bounded(sizes: &Sizes<'_>, workload: &Workload, to: u64, need: &Need) -> Opti
             Unit::Count,
         ));
     }
+    let grew = host.grew(sizes.given.past, name, GREW);
     let (confidence, because) = match hurt && need.days() >= SOME_DAYS {
-        true => (
+        true if grew => (
             Confidence::Medium,
-            format!("{} Whether it was this one that made the host short is not known.", known(need)),
+            format!("{} It grew when the host was short, and whether others grew more is not known.", known(need)),
+        ),
+        true => (
+            Confidence::Low,
+            "It held about as much all day when the host was short, so something else grew.".to_owned(),
         ),
         false => (
             Confidence::Low,
@@ -248,7 +255,7 @@ fn bounded(sizes: &Sizes<'_>, workload: &Workload, to: u64, need: &Need) -> Opti
         ..over(host.seconds, "the host was short because this workload grew, and others were killed for it")
     };
     let actions = memory_max(sizes.given.view, name, Some(to));
-    let saves = Some(saves).filter(|_| host.kills > 0);
+    let saves = Some(saves).filter(|_| host.kills > 0 && grew);
     Some(Advice { evidence, saves, confidence, because, ..draft(MISSING.name, object(workload), actions, title, why) })
 }
 

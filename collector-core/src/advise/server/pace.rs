@@ -4,6 +4,7 @@ use super::change::{Flags, configure};
 use super::room::{WORTH, short, spare, waited};
 use super::{Rule, each, give};
 use crate::advice::{Advice, Confidence, Evidence, Unit};
+use crate::advise::starve::starves;
 use crate::amount::{duration, fixed, percent};
 use crate::latency::State;
 use crate::statistic::model::Kind;
@@ -84,7 +85,7 @@ pub(super) const CONCURRENCY_LOWER: Rule = Rule {
 
 pub(super) const SLOTS_RAISE: Rule = Rule {
     name: "slots_raise",
-    when: "Requests waited while a server worked on as many as it does at once, for ten minutes and 5 % of a day at least, its GPUs ran something in less than 85 % of that time, and less than 80 % of its KV cache was ever in use.",
+    when: "Requests waited while a server worked on as many as it does at once, for ten minutes and 5 % of a day at least, its GPUs ran something in less than 85 % of that time, and less than 80 % of its KV cache was ever in use. Not while the host or the link keeps its GPUs waiting.",
     needs: "the server's places, running and waiting requests and KV cache, and NVML",
     judge: |given, judged| {
         for served in each(given, KINDS) {
@@ -105,6 +106,11 @@ pub(super) const SLOTS_RAISE: Rule = Rule {
                 continue;
             };
             if used >= AIM || kv >= ROOM {
+                continue;
+            }
+            if let Some(what) = served.workload.and_then(|workload| starves(given, workload)) {
+                let missing = format!("how busy its GPUs are when the host does not slow it down: {what}");
+                served.lacks("slots_raise", judged, &missing);
                 continue;
             }
             // As many as the GPU and the KV cache have room for, if each request takes what one took.

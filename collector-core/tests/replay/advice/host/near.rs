@@ -119,6 +119,53 @@ pub(super) const HOSTS: &[Row] = &[
         unsure: &[],
     },
     Row {
+        name: "one large download",
+        what: "/var was half full for a week, and 30 % more since today.",
+        make: || var(&[50.0, 50.0, 50.0, 50.0, 50.0, 50.0, 50.0, 80.0]),
+        sure: &[],
+        unsure: &[],
+    },
+    Row {
+        name: "one large download, on a new host",
+        what: "/var was half full for three days, and 30 % more since today.",
+        make: || var(&[50.0, 50.0, 50.0, 80.0]),
+        sure: &[],
+        unsure: &[],
+    },
+    Row {
+        name: "steady service beside a job that grows",
+        what: "Neither has a limit; the host was full and killed; the job grows each day, and the service always holds as much.",
+        make: || {
+            let mut host = limit::hog((900.0, 2), 0.97);
+            host.workload("/system.slice/api.service", 20 * GIB, 20 * GIB);
+            let held = [20.0 * GIB as f64; 3];
+            let steady = |_| Day { memory: Some(held), anon: Some(held), ..day(0, 0, None) };
+            host.days(Some("api.service"), 8, steady).run(60, 1);
+            host
+        },
+        sure: &["memory_limit_missing:train.service"],
+        unsure: &["memory_limit_missing:api.service"],
+    },
+    Row {
+        name: "slots are not what is missing",
+        what: "Requests wait while llama-server works on four and its GPU is in use for half of the time, because its CPU quota throttles it.",
+        make: || {
+            let numbers = [
+                (OfModel::Slots, 4),
+                (OfModel::RequestsRunning, 4),
+                (OfModel::RequestsWaiting, 2),
+                (OfModel::KvUsed, 300_000),
+            ];
+            let (mut host, own, _) = serving(Kind::LlamaCpp, 7, (20 * GIB, 50), &numbers);
+            busy::of_cpus(&mut host, 8.0);
+            busy::throttle(&mut host, own, 3);
+            host.run(7 * 3600, 60).quota(own, 2000);
+            host
+        },
+        sure: &["cpu_quota_raise:llama_cpp.service"],
+        unsure: &[],
+    },
+    Row {
         name: "four GPUs",
         what: "A job takes 20 of 80 GiB on each of four GPUs, in use for 60 % of 21 hours.",
         make: || {
