@@ -9,22 +9,8 @@ use collector_core::statistic::workload::Statistic::MemoryCurrent;
 use collector_core::what_if::{Change, Fate, Report, WhatIf};
 
 use super::pair::Pair;
+use super::row::Row;
 use crate::record;
-
-/// A pair that was staged.
-#[derive(Clone, Debug, Default)]
-pub struct Row {
-    pub name: String,
-    pub what: String,
-    /// What happened without the change and with it, and what was said.
-    pub was: String,
-    pub would: String,
-    pub said: String,
-    pub direction: bool,
-    /// `None`: there is no size.
-    pub size: Option<bool>,
-    pub failed: Option<String>,
-}
 
 /// As `headroom replay --what-if` does.
 pub fn suppose(change: Change, samples: &[Sample]) -> Report {

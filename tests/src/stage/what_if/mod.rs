@@ -4,9 +4,10 @@
 mod judge;
 mod pair;
 mod request;
+mod row;
 mod run;
 mod table;
 
-pub use judge::Row;
+pub use row::Row;
 pub use run::{document, run};
 pub use table::{all, quick};

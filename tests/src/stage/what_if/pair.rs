@@ -2,7 +2,7 @@
 
 use collector_core::what_if::Change;
 
-use super::judge::Row;
+use super::row::Row;
 use crate::stage::scenario::Scenario;
 use crate::stage::script::Scale;
 

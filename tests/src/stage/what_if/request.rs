@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 use collector_core::sample::Sample;
 use collector_core::what_if::Change;
 
-use super::judge::{Row, suppose};
+use super::judge::suppose;
+use super::row::Row;
 use crate::agent::{Agent, headroom};
 use crate::cgroup::Cgroup;
 use crate::process::Killed;

@@ -5,9 +5,10 @@ use std::sync::{Mutex, PoisonError};
 
 use collector::clock;
 
-use super::judge::{Recorded, Row, Side, judge, suppose};
+use super::judge::{Recorded, Side, judge, suppose};
 use super::pair::Pair;
 use super::request;
+use super::row::Row;
 use crate::agent::Agent;
 use crate::stage::play::play;
 use crate::stage::scenario::Scenario;
