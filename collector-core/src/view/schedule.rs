@@ -17,7 +17,7 @@ pub struct Scheduling {
     pub(crate) made: BTreeSet<Key>,
     /// Of which it was said that they do not fit.
     pub(crate) refused: BTreeSet<Key>,
-    /// The entries are other ones since the last look.
+    /// The entries are other ones since the last look, or a reservation that was made has ended.
     pub(crate) changed: bool,
     /// When it was last looked at, in nanoseconds since the Unix epoch.
     pub(crate) looked: u64,

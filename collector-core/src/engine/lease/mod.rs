@@ -68,6 +68,7 @@ fn released(view: &mut View, outcomes: &mut Vec<Outcome>) {
         {
             breaker::released(&mut view.circuits, now, change.lease.id);
             evict::ended(&mut view.leases, &change.lease);
+            view.schedule.changed |= change.lease.occasion.is_some();
         }
     }
     learn::ended(view, outcomes);

@@ -100,6 +100,8 @@ fn who_takes_it_up_has_it_and_it_is_not_made_again_also_after_a_restart() {
     let number = world.claim(0, chat(memory(40 * GIB)));
     let taker = world.granted(number).id;
     assert!(world.told.contains(&(Step::Ended, id)) && world.held() == [taker]);
+    world.tick(1);
+    assert_eq!(became(&world), [Became::Over], "at once");
     until(&mut world, 1, "05:40");
     assert_eq!((planned(&world), became(&world)), (vec![], vec![Became::Over]));
     // What is on the disk of it.
