@@ -11,7 +11,7 @@ use crate::made::{GIB, Host, MIB};
 
 pub(super) const HOST: u64 = 256 * GIB;
 /// What 16 lanes of generation 5 carry in each direction, in bytes per second.
-const LINK: u64 = 63_000_000_000;
+pub(super) const LINK: u64 = 63_000_000_000;
 
 /// A job that has a GPU for itself, with so much of it free, that runs something for so many percent of the time; of a host that is read for
 /// so many hours. The host, the job and the GPU.

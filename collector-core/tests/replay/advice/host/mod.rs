@@ -1,6 +1,7 @@
 //! The table of hosts that are made up, each as a recording: what must be advised about it, and that nothing else is with medium or high
 //! confidence. `BLESS=1` writes it to `docs/advice-hosts.md`.
 
+mod almost;
 mod gpu;
 mod memory;
 mod near;
@@ -33,7 +34,8 @@ struct Row {
     unsure: &'static [&'static str],
 }
 
-const TABLE: &[&[Row]] = &[memory::HOSTS, server::HOSTS, gpu::HOSTS, shared::HOSTS, near::HOSTS, well::HOSTS];
+const TABLE: &[&[Row]] =
+    &[memory::HOSTS, server::HOSTS, gpu::HOSTS, shared::HOSTS, near::HOSTS, almost::HOSTS, well::HOSTS];
 
 /// What was advised about a host.
 struct Found {

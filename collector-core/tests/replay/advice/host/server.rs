@@ -257,7 +257,7 @@ fn nothing_free() -> [(collector_core::statistic::gpu::Statistic, u64); 2] {
 }
 
 /// A server whose model was used in these hours of four weeks, and so many days ago for the last time.
-fn used(kind: Kind, days_ago: u64, hours: impl Fn(usize) -> bool) -> Host {
+pub(super) fn used(kind: Kind, days_ago: u64, hours: impl Fn(usize) -> bool) -> Host {
     let (mut host, ..) = serving(kind, 1, (20 * GIB, 0), &[(OfModel::GeneratedTokens, 5)]);
     host.days(None, 28, |_| day(HOST / 2, HOST / 4, Some(HOST))).used("llama", days_ago, hours);
     after(host, 1)
