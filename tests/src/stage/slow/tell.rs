@@ -79,8 +79,20 @@ impl Watch<'_> {
         });
         usual.map_err(|why| {
             let told = self.ours(since);
-            why + &told.first().map_or(String::new(), |told| format!(": {}: {}", told.last.cause, told.last.sentence))
+            let told = told.first().map(|told| format!(": {}: {}", told.last.cause, told.last.sentence));
+            why + &told.unwrap_or_else(|| format!(": {}", self.states()))
         })
+    }
+
+    /// What the agent says of the server now.
+    fn states(&self) -> String {
+        let page = get(&self.agent.address, "/metrics", "");
+        let names = ["headroom_model_state{", "headroom_model_latency_state{", "headroom_model_requests_running{"];
+        let is_told = |line: &&str| {
+            let is_one = names.iter().any(|name| line.starts_with(name)) && !line.ends_with(" 0");
+            is_one && line.contains(self.port)
+        };
+        page.lines().filter(is_told).collect::<Vec<_>>().join(", ")
     }
 
     /// Whether what is usual is known, and it is not slower now.
