@@ -12,7 +12,7 @@ use super::super::attempt::staged;
 use super::super::interrupt;
 use super::super::row::{MARK, Row};
 use super::super::run::Options;
-use super::super::slow::{CONFIG, Took, Watch, slower};
+use super::super::slow::{self, Took, Watch, slower};
 use super::super::told::Listener;
 use super::table::USUAL;
 use super::{Doing, Served};
@@ -49,7 +49,7 @@ pub fn run(programs: Programs<'_>, scenarios: Vec<Served>, options: &Options) ->
     let (variable, answers) = card.environment();
     let receiver = Receiver::start(Answer::Accept);
     let library = format!("[gpu]\nlibrary = {:?}\ninterval = \"250ms\"\n", card.library());
-    let config = format!("{CONFIG}{library}[[sink.webhook]]\nurl = {:?}\n", receiver.url());
+    let config = format!("{}{library}[[sink.webhook]]\nurl = {:?}\n", slow::config(), receiver.url());
     let mut agent = Agent::spawn_unrecorded(&config, |command| {
         command.env(variable, answers);
     });

@@ -14,7 +14,7 @@ pub use table::all;
 use super::scenario::Host;
 use place::Stage;
 pub use tell::Truth;
-pub(super) use tell::{CONFIG, Took, Watch, slower};
+pub(super) use tell::{Took, Watch, config, slower};
 
 /// What is staged.
 #[derive(Clone)]

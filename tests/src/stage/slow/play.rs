@@ -12,7 +12,7 @@ use super::super::told::Listener;
 use super::Slow;
 use super::place::Stage;
 use super::server::is_installed;
-use super::tell::{CONFIG, Truth, Watch, slower};
+use super::tell::{Truth, Watch, config, slower};
 use crate::agent::Agent;
 use crate::receiver::{Answer, Receiver};
 use crate::stage::Programs;
@@ -30,7 +30,7 @@ pub fn run(programs: Programs<'_>, scenarios: Vec<Slow>, options: &Options) -> V
         println!("llama.cpp's server is not installed (cargo xtask test): a stand-in reads its model for each token");
     }
     let receiver = Receiver::start(Answer::Accept);
-    let agent = Agent::start_unrecorded(&format!("{CONFIG}[[sink.webhook]]\nurl = {:?}\n", receiver.url()));
+    let agent = Agent::start_unrecorded(&format!("{}[[sink.webhook]]\nurl = {:?}\n", config(), receiver.url()));
     let listener = Listener::new(agent.directory(), receiver);
     let mut rows = Vec::new();
     for scenario in chosen {

@@ -6,11 +6,13 @@ use super::super::interrupt::{self, until};
 use super::super::row::Row;
 use super::super::told::{Listener, Told};
 use crate::agent::{Agent, get};
+use crate::require::own_machine;
 
 const KIND: &str = "latency";
-/// Windows of a second, and a baseline of five of them.
-pub const CONFIG: &str = "tick = \"500ms\"\n[models]\ninterval = \"500ms\"\n[workload]\nclose_interval = \"1s\"\n\
-    [latency]\nwindow = \"1s\"\nlearn = 5\nrequests = 1\n";
+const TICK: &str = "tick = \"500ms\"\n[models]\ninterval = \"500ms\"\n[workload]\nclose_interval = \"1s\"\n";
+/// Everything takes so many times as long on a machine that is emulated: what is usual there is a matter of cause, not of time.
+const EMULATED: u32 = 5;
+
 /// How long it may take until the agent knows what is usual, and how long that is then left to become surer.
 const USUAL: Duration = Duration::from_secs(90);
 const SURER: Duration = Duration::from_secs(5);
@@ -25,6 +27,17 @@ const SLOWER: f64 = 1.3;
 const USUALLY: f64 = 1.1;
 /// How long it may take until it is as usual again.
 const END: Duration = Duration::from_secs(20);
+
+/// So many seconds, or more where everything takes longer.
+fn patiently(time: Duration) -> Duration {
+    if own_machine() { time * EMULATED } else { time }
+}
+
+/// Windows of a second, and a baseline of five of them.
+pub fn config() -> String {
+    let window = patiently(Duration::from_secs(1)).as_secs();
+    format!("{TICK}[latency]\nwindow = \"{window}s\"\nlearn = 5\nrequests = 1\n")
+}
 
 /// What is true of a scenario.
 #[derive(Clone, Copy)]
@@ -72,10 +85,10 @@ impl Watch<'_> {
     /// What was told instead, perhaps: something else made it slow, on a host that is not calm.
     pub fn usual(&self, since: u64) -> Result<(), String> {
         let mut calm = 0;
-        let usual = until("that it is known what is usual", USUAL, || {
+        let usual = until("that it is known what is usual", patiently(USUAL), || {
             std::thread::sleep(Duration::from_millis(500));
             calm = if self.is_usual() { calm + 500 } else { 0 };
-            (calm >= SURER.as_millis()).then_some(())
+            (calm >= patiently(SURER).as_millis()).then_some(())
         });
         usual.map_err(|why| {
             let told = self.ours(since);
@@ -124,7 +137,7 @@ impl Watch<'_> {
     ) -> Result<Row, String> {
         let mut row = truth.row();
         if truth.causes.is_empty() {
-            let _ = interrupt::pause(SILENCE);
+            let _ = interrupt::pause(patiently(SILENCE));
             let (told, slower) = (self.ours(begun), slower());
             if slower > USUALLY && !told.is_empty() {
                 let cause = &told[0].last.cause;
@@ -136,7 +149,7 @@ impl Watch<'_> {
             told.iter().for_each(|told| show(truth, told));
             return Ok(row);
         }
-        if until("the report", TOLD, || (!self.ours(begun).is_empty()).then_some(())).is_err() {
+        if until("the report", patiently(TOLD), || (!self.ours(begun).is_empty()).then_some(())).is_err() {
             let slower = slower();
             if slower < SLOWER {
                 return Err(format!("it did not become slower: requests take {slower:.2} times as long"));
@@ -144,10 +157,10 @@ impl Watch<'_> {
             row.last = format!("nothing was reported, although requests take {slower:.2} times as long");
             return Ok(row);
         }
-        let _ = interrupt::pause(LONGER);
+        let _ = interrupt::pause(patiently(LONGER));
         calm();
         let done = || self.ours(begun).first().filter(|told| told.incident.complete).cloned();
-        let told = until("the end", END, done).ok().or_else(|| self.ours(begun).first().cloned());
+        let told = until("the end", patiently(END), done).ok().or_else(|| self.ours(begun).first().cloned());
         let told = told.ok_or("the incident is gone")?;
         (row.first, row.last) = self.texts(&told);
         row.first_right = truth.causes.contains(&&*told.first.cause);
