@@ -166,14 +166,15 @@ pub fn all() -> Vec<Slow> {
             ..NOTHING
         },
         Slow {
-            name: "slow_by_swap_for_a_neighbour",
-            what: "it keeps its model in memory of its own, and a neighbour below the same limit grows, so that it swaps",
+            // The kernel keeps what the server reads all the time, and swaps the neighbour: that takes CPU time.
+            name: "slow_beside_a_neighbour_that_swaps",
+            what: "a neighbour below the same limit uses more memory than there is, and swaps all the time",
             own: true,
             swap: true,
             before: |stage| stage.above.limit_before_swap(8 * LAYER),
             fault: |stage| stage.neighbour(&[&format!("again:{}:600", 6 * LAYER)]),
-            causes: &["swapped"],
-            says: &["needed again"],
+            causes: &["swapped", "cpu_contended"],
+            says: &["/neighbour"],
             ..NOTHING
         },
         Slow {
