@@ -6,6 +6,7 @@ mod model;
 pub mod more;
 mod saw;
 mod sentence;
+mod step;
 mod steps;
 mod subject;
 
@@ -131,6 +132,8 @@ pub enum Shape {
     Weekly,
     /// It rises slowly and falls at once, again and again.
     Saw,
+    /// It went up or down once, and stayed there.
+    Step,
 }
 
 /// An hour to come.
@@ -222,9 +225,11 @@ fn outlook(subject: &Subject, now: u64, hours: u64) -> Result<Outlook, String> {
     let late = now.saturating_sub(steps.end()) / steps.step;
     let points: Vec<Point> = (0..reach).map(|hour| point(&judged, &steps, hour, late as usize, subject.most)).collect();
     let saw = saw::saw(&steps.means);
-    let shape = match (judged.way.pattern, saw) {
-        (_, Some(_)) => Shape::Saw,
-        (pattern, None) => shape(&judged, pattern, now_value, a_day),
+    let step = step::step(&steps.means);
+    let shape = match (saw, step) {
+        (Some(_), _) => Shape::Saw,
+        (None, Some(_)) => Shape::Step,
+        (None, None) => shape(&judged, judged.way.pattern, now_value, a_day),
     };
     let reaches = subject.limit.and_then(|limit| {
         // What always fell before the limit is not expected to pass it.
@@ -246,7 +251,9 @@ fn outlook(subject: &Subject, now: u64, hours: u64) -> Result<Outlook, String> {
         points,
         sentence: String::new(),
     };
-    outlook.sentence = sentence::of(&outlook, now);
+    let since =
+        |step: step::Step| (steps.end().saturating_sub(((steps.means.len() - step.at) as u64) * steps.step), step);
+    outlook.sentence = sentence::of(&outlook, step.map(since), now);
     Ok(outlook)
 }
 

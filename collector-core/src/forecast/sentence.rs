@@ -1,5 +1,6 @@
 //! A forecast in words. Knows no numbers but those of the outlook.
 
+use super::step::Step;
 use super::{Outlook, Point, Resource, Shape};
 use crate::advice::Unit;
 use crate::amount;
@@ -7,7 +8,7 @@ use crate::amount;
 const HOUR_NS: f64 = 3600e9;
 
 /// What an outlook says.
-pub(super) fn of(outlook: &Outlook, now: u64) -> String {
+pub(super) fn of(outlook: &Outlook, step: Option<(u64, Step)>, now: u64) -> String {
     let show = |value: f64| amount_of(outlook.unit, value);
     let mut text = format!("{} now", show(outlook.now));
     match outlook.shape {
@@ -17,6 +18,12 @@ pub(super) fn of(outlook: &Outlook, now: u64) -> String {
         Shape::Daily => text += ", with a daily pattern",
         Shape::Weekly => text += ", with a weekly pattern",
         Shape::Saw => text += ", rises and falls again and again",
+        Shape::Step => text += ", on a new level",
+    }
+    if let Some((time, step)) = step.filter(|_| outlook.shape == Shape::Step) {
+        let way = if step.after > step.before { "up" } else { "down" };
+        let ago = span(now.saturating_sub(time) as f64 / HOUR_NS);
+        text += &format!(" ({way} from {} to {} {ago} ago)", show(step.before), show(step.after));
     }
     if let Some(last) = outlook.points.last() {
         let hours = (last.time.saturating_sub(now)) as f64 / HOUR_NS;

@@ -132,6 +132,19 @@ fn a_clean_up_that_was_seen_is_told_and_the_limit_is_not_reached() {
 }
 
 #[test]
+fn a_new_level_is_said_with_when_it_began() {
+    let found = forecast(&host(4 * DAY, 64.0, |hour| if hour < 2 * DAY { 10.0 } else { 40.0 }), 24);
+    let memory = memory(&found);
+    assert_eq!(memory.shape, Shape::Step, "{}", memory.sentence);
+    let said = "on a new level (up from 10.0 GiB to 40.0 GiB 48 h ago)";
+    assert!(
+        memory.sentence.contains(said) || memory.sentence.contains(&said.replace("48 h", "2.0 d")),
+        "{}",
+        memory.sentence
+    );
+}
+
+#[test]
 fn a_disk_that_fills_has_the_kubelet_before_its_end() {
     let mut host = host(4 * DAY, 64.0, |_| 10.0);
     let mount = || "/".into();
