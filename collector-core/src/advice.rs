@@ -186,6 +186,13 @@ impl Saves {
     }
 }
 
+impl Advice {
+    /// What it was set to, for people: in the unit of its first action.
+    pub fn shown(&self, value: &str) -> String {
+        self.actions.first().map_or_else(|| value.to_owned(), |action| action.kind.shown(value))
+    }
+}
+
 /// With a digit after the point where it is a mean of few.
 fn count(value: f64) -> String {
     amount::fixed(value, usize::from(value.fract() != 0.0 && value.abs() < 100.0))

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::lease::{Priority, Want};
-use crate::zone::Zone;
+use crate::past::DAY_NS;
+use crate::zone::{DAY_NAMES, Zone, weekday};
 
 /// So many of them at most.
 pub const MOST: usize = 64;
@@ -16,8 +17,7 @@ pub const LONGEST: u64 = 24 * 3600;
 
 /// A span of a week has no more dates, whatever a recording says of local time.
 const DATES: usize = 16;
-const DAY_NS: u64 = 24 * 3600 * 1_000_000_000;
-const NAMES: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+const EVERY_DAY: &str = "every day";
 const FULL: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -66,7 +66,16 @@ impl Entry {
         // A day more on both sides: clocks are set.
         let dates = (zone.date(from).saturating_sub(1)..=zone.date(to).saturating_add(1)).take(DATES);
         let begin = move |date: i64| zone.first(date, i64::from(self.at.minutes) * 60);
-        dates.filter(move |date| self.days.has_date(*date)).map(begin).filter(move |begin| (from..to).contains(begin))
+        dates
+            .filter(move |date| self.days.has(weekday(*date)))
+            .map(begin)
+            .filter(move |begin| (from..to).contains(begin))
+    }
+
+    /// Whether both reserve for the same start at the same time.
+    pub fn is_twice(&self, other: &Entry) -> bool {
+        let is_same = self.uid == other.uid && self.unit == other.unit;
+        is_same && self.at == other.at && self.days.meet(other.days)
     }
 
     /// When it begins next.
@@ -94,11 +103,6 @@ impl Days {
         self.0 & (1 << (day % 7)) != 0
     }
 
-    /// Whether a date, counted from 1 January 1970, which was a Thursday, is one of them.
-    fn has_date(self, date: i64) -> bool {
-        self.has(date.saturating_add(3).rem_euclid(7) as usize)
-    }
-
     /// Whether there is a day that both have.
     pub fn meet(self, other: Days) -> bool {
         self.0 & other.0 != 0
@@ -112,9 +116,12 @@ impl FromStr for Days {
         let day = |name: &str| {
             let name = name.trim();
             let find = |names: &[&str]| names.iter().position(|known| name.eq_ignore_ascii_case(known));
-            let found = find(&NAMES).or_else(|| find(&FULL));
+            let found = find(&DAY_NAMES).or_else(|| find(&FULL));
             found.ok_or_else(|| format!("{name:?} is no day: expected Mon, Tue, Wed, Thu, Fri, Sat or Sun"))
         };
+        if text.trim().eq_ignore_ascii_case(EVERY_DAY) {
+            return Ok(Days::ALL);
+        }
         let mut days = Days(0);
         for part in text.split(',') {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -130,16 +137,16 @@ impl FromStr for Days {
 impl fmt::Display for Days {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if *self == Days::ALL {
-            return f.write_str("every day");
+            return f.write_str(EVERY_DAY);
         }
         let (mut day, mut parts) = (0, Vec::new());
         while day < 7 {
             let count = (day..7).take_while(|day| self.has(*day)).count();
             match count {
                 0 => {}
-                1 => parts.push(NAMES[day].to_owned()),
-                2 => parts.push(format!("{},{}", NAMES[day], NAMES[day + 1])),
-                _ => parts.push(format!("{}-{}", NAMES[day], NAMES[day + count - 1])),
+                1 => parts.push(DAY_NAMES[day].to_owned()),
+                2 => parts.push(format!("{},{}", DAY_NAMES[day], DAY_NAMES[day + 1])),
+                _ => parts.push(format!("{}-{}", DAY_NAMES[day], DAY_NAMES[day + count - 1])),
             }
             day += count.max(1);
         }
@@ -151,7 +158,7 @@ impl TryFrom<String> for Days {
     type Error = String;
 
     fn try_from(text: String) -> Result<Days, String> {
-        if text == Days::ALL.to_string() { Ok(Days::ALL) } else { text.parse() }
+        text.parse()
     }
 }
 
@@ -233,13 +240,14 @@ mod tests {
             ("Fri-Mon", "Mon,Fri-Sun"),
             ("Wed", "Wed"),
             ("Mon-Sun", "every day"),
+            (" Every day", "every day"),
             ("Tue,Mon,Wed,Sun,Sat,Fri,Thu", "every day"),
         ] {
             let days: Days = text.parse().unwrap();
             assert_eq!(days.to_string(), shown, "{text}");
             assert_eq!(Days::try_from(String::from(days)), Ok(days));
         }
-        for wrong in ["", "Mo", "Mon-", "Mon,,Tue", "weekdays", "1-5", "Montag", "every day"] {
+        for wrong in ["", "Mo", "Mon-", "Mon,,Tue", "weekdays", "1-5", "Montag", "every", "every day,Mon"] {
             assert!(wrong.parse::<Days>().is_err(), "{wrong}");
         }
         assert!(Days::of([0, 1]).meet(Days::of([1])) && !Days::of([0]).meet(Days::of([1])));

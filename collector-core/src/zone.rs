@@ -6,6 +6,13 @@ use serde::{Deserialize, Serialize};
 
 const SECOND: u64 = 1_000_000_000;
 const DAY: i64 = 24 * 3600;
+/// Names of the days of a week, which begins on Monday.
+pub const DAY_NAMES: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+
+/// The day of the week of a date, counted from 1 January 1970, which was a Thursday: 0 is Monday.
+pub fn weekday(date: i64) -> usize {
+    date.saturating_add(3).rem_euclid(7) as usize
+}
 
 /// How far local time is from UTC. Clocks change within a period.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -101,13 +108,12 @@ impl Zone {
 
     /// `Fri 20 Nov`.
     pub fn day(&self, time: u64) -> String {
-        const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
         const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         let local = self.local(time);
         let date = written(local);
         let number = |range| date.get::<std::ops::Range<usize>>(range).and_then(|text| text.parse().ok()).unwrap_or(1);
         let month = MONTHS[number(5..7).clamp(1, 12) - 1];
-        format!("{} {} {month}", DAYS[local.div_euclid(DAY).rem_euclid(7) as usize], number(8..10))
+        format!("{} {} {month}", DAY_NAMES[weekday(local.div_euclid(DAY))], number(8..10))
     }
 
     /// `14:15`.

@@ -49,9 +49,16 @@ impl Review {
                 None => warnings.push(format!("admission.high_priority: there is no user {name} here")),
             }
         }
-        let mut scheduled = Vec::new();
+        let mut scheduled: Vec<schedule::Entry> = Vec::new();
         for reservation in reservations(config) {
             match user::number(&reservation.user).map(|uid| reservation.entry(uid)) {
+                // One user may be written as a name and as a number.
+                Some(Ok(entry)) if scheduled.iter().any(|earlier| earlier.is_twice(&entry)) => {
+                    warnings.push(format!(
+                        "[[reservation]] {}: is there twice at {entry}: the second is not made",
+                        entry.unit
+                    ));
+                }
                 Some(Ok(entry)) => scheduled.push(entry),
                 // Checked before.
                 Some(Err((key, why))) => warnings.push(format!("reservation.{key}: {why}")),
@@ -102,5 +109,28 @@ mod tests {
         assert!(says("there is no user nobody-has-this-name here"), "{:?}", review.warnings);
         assert!(says("level.memory_limit is 50 %"), "{:?}", review.warnings);
         assert_eq!(review.notes.len(), 1);
+    }
+
+    #[test]
+    fn a_user_that_is_written_in_two_ways_reserves_once() {
+        let file = scratch_file(
+            "[[reservation]]\nname = \"chat\"\nat = \"07:45\"\nfor = \"1h\"\nmemory = \"1G\"\n\
+                                 [[reservation]]\nname = \"chat\"\nuser = \"0\"\nat = \"07:45\"\nfor = \"1h\"\nmemory = \"2G\"\n",
+        );
+        let effective = load(&Layers { file: Some(file.clone()), environment: Vec::new(), flags: Vec::new() }).unwrap();
+        let review = Review::of(&effective, &Access::open(None).unwrap()).unwrap();
+        std::fs::remove_file(file).unwrap();
+        assert_eq!(review.reservations.len(), 1);
+        assert!(
+            review.warnings.iter().any(|warning| warning.contains("the second is not made")),
+            "{:?}",
+            review.warnings
+        );
+    }
+
+    fn scratch_file(text: &str) -> std::path::PathBuf {
+        let path = std::env::temp_dir().join(format!("headroom-review-{}.toml", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        path
     }
 }

@@ -231,7 +231,12 @@ impl Agent {
 
     /// Samples recorded so far, without a line that is still being written.
     pub fn samples(&self) -> Vec<Sample> {
-        self.read_on().samples.clone()
+        self.samples_from(0)
+    }
+
+    /// The same without so many of the first, which are known already.
+    pub fn samples_from(&self, first: usize) -> Vec<Sample> {
+        self.read_on().samples[first..].to_vec()
     }
 
     /// Reads only what was recorded since the last call.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use collector::client::encoded;
 use serde_json::Value;
 
 use crate::agent::{PATIENCE, exchange};
@@ -85,5 +86,10 @@ impl Server {
         };
         let answer = self.until(path, |answer| parse(answer).is_some_and(|value| done(&value)));
         parse(&answer).unwrap()
+    }
+
+    /// Asks Prometheus a query until the answer satisfies `done`.
+    pub fn query(&self, query: &str, done: impl Fn(&Value) -> bool) -> Value {
+        self.ask(&format!("/api/v1/query?query={}", encoded(query)), done)
     }
 }

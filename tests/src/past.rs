@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use collector::sink::history::day::{Day, place};
 use collector::sink::history::file;
@@ -21,11 +21,6 @@ pub const QUARTER_NS: u64 = Tier::QuarterHour.step();
 
 const MAX_AGE: Duration = Duration::from_secs(90 * 86_400);
 const MAX_BYTES: u64 = 1 << 28;
-
-/// In nanoseconds since the Unix epoch.
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64
-}
 
 /// The quarters of so many whole days and of today, up to the last one that is over: when each began.
 pub fn quarters(days: u64, now: u64) -> impl Iterator<Item = u64> {

@@ -61,18 +61,17 @@ fn generator(mebibytes: u64) -> Command {
     Command::new(Tool::Systemd, lines).file("/etc/systemd/zram-generator.conf")
 }
 
+/// The key of [`huge_pages_defrag`].
+pub const DEFRAG: &str = "/sys/kernel/mm/transparent_hugepage/defrag";
+
 /// What a process does for a huge page that is not free at once: `always`, `defer`, `defer+madvise`, `madvise` or `never`.
 pub fn huge_pages_defrag(before: Option<String>, after: &'static str) -> Action {
-    sysfs("/sys/kernel/mm/transparent_hugepage/defrag", before, after)
-}
-
-fn sysfs(file: &'static str, before: Option<String>, after: &'static str) -> Action {
-    let now = Command::new(Tool::Shell, format!("echo {after} > {file}"));
+    let now = Command::new(Tool::Shell, format!("echo {after} > {DEFRAG}"));
     let now = now.note("For memory that is mapped from now on, until the next boot.");
     let lasting =
-        Command::new(Tool::Shell, format!("w {file} - - - - {after}\n")).file("/etc/tmpfiles.d/60-headroom.conf");
+        Command::new(Tool::Shell, format!("w {DEFRAG} - - - - {after}\n")).file("/etc/tmpfiles.d/60-headroom.conf");
     let commands = vec![now, lasting.note("It acts at each boot.")];
-    of(Kind::Sysctl, file, before, Some(after.to_owned()), commands)
+    of(Kind::Sysctl, DEFRAG, before, Some(after.to_owned()), commands)
 }
 
 /// Lets weights of IO act on a disk: by BFQ, or by the kernel's cost model, for which the disk's number (`8:0`) must be known and cgroups

@@ -1,5 +1,5 @@
 //! What may be changed on a host, as data: what is changed, from what to what, how risky that is, how it is undone, and what a person types
-//! for it. Knows neither why it is advised nor how it is carried out. Kinds that no advice has wait for what carries actions out.
+//! for it. Knows neither why it is advised nor how it is carried out. Some kinds are not used by any advice yet.
 
 mod build;
 mod change;
@@ -22,8 +22,8 @@ use utoipa::ToSchema;
 
 pub use change::Change;
 pub use file::{delete_model, delete_own_files, find_large, move_model};
-pub use host::{huge_pages_defrag, io_weights, swap_file, sysctl, zram, zram_smaller};
-pub use model::unload_model;
+pub use host::{DEFRAG, huge_pages_defrag, io_weights, swap_file, sysctl, zram, zram_smaller};
+pub use model::{load_model, unload_model};
 pub use process::end;
 pub use program::{Program, Setting, configure};
 pub use risk::by_hand;

@@ -1,6 +1,6 @@
 //! Models that are unloaded while nobody uses them. Knows nothing of which, and of when that is allowed.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Action, Command, Kind, Object, Risk, Tool, quote};
 use crate::statistic::model::Kind as Server;
@@ -8,14 +8,7 @@ use crate::statistic::model::Kind as Server;
 /// Has a server let a model go, and load it again when it is asked for. `None` for servers that cannot, or that would have to be told to
 /// load it again: vLLM, SGLang, a single llama-server.
 pub fn unload_model(object: Object, server: Server, url: &str, model: &str) -> Option<Action> {
-    let post = |path: &str, body: serde_json::Value| {
-        let url = format!("{}{path}", url.trim_end_matches('/'));
-        quote::argument(&url)?;
-        let json = "Content-Type: application/json";
-        let words =
-            ["curl", "--fail", "--silent", "--show-error", "--header", json, "--data", &body.to_string(), "--", &url];
-        Some(Command::new(Tool::Shell, quote::line(words)?))
-    };
+    let post = |path: &str, body: Value| post(url, path, &body);
     let commands = match server {
         Server::Ollama => {
             let body = json!({ "model": model, "keep_alive": 0 });
@@ -49,6 +42,20 @@ pub fn unload_model(object: Object, server: Server, url: &str, model: &str) -> O
         undo,
         commands,
     })
+}
+
+/// Has Ollama load a model without making anything, and keep it for so long: `2h`.
+pub fn load_model(url: &str, model: &str, keep: &str) -> Option<Command> {
+    post(url, "/api/generate", &json!({ "model": model, "keep_alive": keep }))
+}
+
+fn post(url: &str, path: &str, body: &Value) -> Option<Command> {
+    let url = format!("{}{path}", url.trim_end_matches('/'));
+    quote::argument(&url)?;
+    let json = "Content-Type: application/json";
+    let words =
+        ["curl", "--fail", "--silent", "--show-error", "--header", json, "--data", &body.to_string(), "--", &url];
+    Some(Command::new(Tool::Shell, quote::line(words)?))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ What to change on this host, and why. An advice is a sentence with numbers, and 
   Kubernetes, the model server, …), and how it is undone.
 
 The agent changes nothing: you copy the command. What you did is recognised where the agent reads the value (memory.max, memory.high,
-memory.low, cpu.max, swap and zram that were added, vm.watermark_scale_factor, and who waits for huge pages), and stays listed as followed for 8 days, with the OOM kills and stalls a day before and since. Anything else that no
+memory.low, cpu.max while there is a quota, swap and zram that were added, vm.watermark_scale_factor, and who waits for huge pages), and stays listed as followed for 8 days, with the OOM kills and stalls a day before and since. Anything else that no
 longer holds is listed as gone for a day.
 
 ```sh
@@ -37,9 +37,9 @@ Advice is judged at most once a minute, from what the agent sees now and from th
 ([sinks.md](sinks.md)). It appears after it has held for five minutes, and leaves after it has not held for five.
 What still holds after a restart of the agent appears at once, and is logged and written to the journal once more. If a rule asks for more
 after its advice was followed, that is a new advice: both are listed.
-An id is the rule and what it is about, so it stays the same for as long as the advice holds. What a rule cannot judge, because there is
-too little history or something cannot be measured here, it says: `not known` is an answer. How it fares on hosts of which it is known what is
-wrong with them is in [advice-hosts.md](advice-hosts.md).
+An id is the rule and what it is about, so it stays the same for as long as the advice holds. If there is too little history, or something
+cannot be measured on this host, a rule reports what is missing (`headroom advise --lacking`) and advises nothing.
+[advice-hosts.md](advice-hosts.md) shows what is advised on made-up hosts, each with a known problem or with none.
 
 ## Rules
 

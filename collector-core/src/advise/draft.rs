@@ -5,11 +5,21 @@ use super::Judged;
 use crate::action::{Action, Object, Risk};
 use crate::advice::{Advice, Confidence, id};
 use crate::amount::fixed;
+use crate::view::View;
+use crate::view::slow::{Fact, Trail};
 
 /// In seconds: nothing is said before something was seen for so long; from then on little, and from these on more is sure.
 pub(super) const ENOUGH: f64 = 3600.0;
 const SOME: f64 = 6.0 * 3600.0;
 pub(super) const MUCH: f64 = 20.0 * 3600.0;
+
+/// Facts of so many of the last nanoseconds: as far back as steps are kept.
+const LATELY_NS: u64 = 180_000_000_000;
+
+/// A fact of a workload in the last minutes.
+pub(super) fn lately(view: &View, trail: &Trail, fact: Fact) -> Option<f64> {
+    trail.means(fact, view.time.saturating_sub(LATELY_NS), view.time).map(|means| means.now)
+}
 
 /// An advice that has neither evidence nor confidence yet. Without an action nothing is risked.
 pub(super) fn draft(rule: &'static str, object: Object, actions: Vec<Action>, title: String, why: String) -> Advice {

@@ -1,13 +1,12 @@
 //! What of the host keeps the GPUs of a workload waiting. Knows no rule: what would make more use of a GPU is not known while it waits for that.
 
 use super::Given;
+use super::draft::lately;
 use crate::amount::percent;
 use crate::view::slow::{Fact, holds};
 use crate::view::starved::State;
 use crate::view::workload::Workload;
 
-/// So many of the last nanoseconds: as far back as steps are kept.
-const LATELY_NS: u64 = 180_000_000_000;
 /// Shares of the time in which its quota throttles it, its tasks wait for CPUs, IO or memory, and of its link in use.
 const THROTTLED: f64 = 0.05;
 const WAITS: f64 = 0.2;
@@ -23,7 +22,7 @@ pub(super) fn starves(given: &Given<'_>, workload: &Workload) -> Option<String> 
         return Some("it uses its GPU less than it usually does".to_owned());
     }
     let trail = view.slow.workload(&workload.name)?;
-    let of = |fact| trail.means(fact, view.time.saturating_sub(LATELY_NS), view.time).map(|means| means.now);
+    let of = |fact| lately(view, trail, fact);
     let share = |wait: f64, ran: f64| if wait + ran > 0.0 { wait / (wait + ran) } else { 0.0 };
     // Of many tasks one always waits for a little: how long all of them do says more.
     let cpus = of(Fact::CpuWait).zip(of(Fact::Cpu));

@@ -12,9 +12,15 @@ pub type Written = (u64, Standing);
 /// Of a period, from all that was written before its end, the oldest first. What held before the agent started again is not known to hold:
 /// the agent says it once more if it does. `starts` are the quarters of an hour in which it started.
 pub fn of_period((from, to): (u64, u64), written: &[Written], starts: &[u64]) -> Vec<Standing> {
-    let mut last: BTreeMap<&str, &Written> = BTreeMap::new();
+    // What was followed stays, also where the same rule asked for more later.
+    let mut last: BTreeMap<(&str, Option<u64>), &Written> = BTreeMap::new();
     for one in written.iter().filter(|(time, _)| *time < to) {
-        last.insert(&one.1.advice.id, one);
+        let id = one.1.advice.id.as_str();
+        let followed = if let State::Followed { at, .. } = one.1.state { Some(at) } else { None };
+        if followed.is_some() {
+            last.remove(&(id, None));
+        }
+        last.insert((id, followed), one);
     }
     let counts = |(time, standing): &Written| match standing.state {
         State::Holds => !starts.iter().any(|start| (*time + 1..to).contains(start)),

@@ -9,10 +9,10 @@ use super::Material;
 use super::block::{Block, Table};
 use super::words::UNKNOWN;
 use crate::amount::percent;
-use crate::past::{DAY_NAMES, HOURS, hour_of_week};
+use crate::past::{HOURS, hour_of_week};
 use crate::series::Series;
 use crate::tier::{Extent, Figure, Rare, kept};
-use crate::zone::Zone;
+use crate::zone::{DAY_NAMES, Zone};
 
 /// With fewer hours of the week known a table says nothing.
 const LEAST: usize = 24;

@@ -2,6 +2,7 @@
 
 use super::Count;
 use crate::amount;
+pub use crate::amount::duration;
 
 /// Stands for a number that is not known.
 pub const UNKNOWN: &str = "\u{2013}";
@@ -17,20 +18,6 @@ pub fn plural(count: u64, one: &str) -> String {
 
 pub fn sum(counts: &[Count]) -> u64 {
     counts.iter().map(|count| count.count).sum()
-}
-
-/// A duration, also one of days: `3 h 20 min`, `2 d 4 h`.
-pub fn duration(seconds: f64) -> String {
-    let minutes = (seconds / 60.0).round().max(0.0) as u64;
-    let (large, small) = match minutes {
-        0..120 => return amount::seconds(seconds),
-        120..2880 => ((minutes / 60, "h"), (minutes % 60, "min")),
-        _ => ((minutes / 1440, "d"), (minutes % 1440 / 60, "h")),
-    };
-    match small.0 {
-        0 => format!("{} {}", large.0, large.1),
-        _ => format!("{} {} {} {}", large.0, large.1, small.0, small.1),
-    }
 }
 
 pub fn shown(value: Option<f64>, show: impl Fn(f64) -> String) -> String {

@@ -224,12 +224,16 @@ fn outlook(subject: &Subject, now: u64, hours: u64) -> Result<Outlook, String> {
     // The history may end before now.
     let late = now.saturating_sub(steps.end()) / steps.step;
     let points: Vec<Point> = (0..reach).map(|hour| point(&judged, &steps, hour, late as usize, subject.most)).collect();
-    let saw = saw::saw(&steps.means);
-    let step = step::step(&steps.means);
+    let values = steps.known();
+    let saw = saw::saw(&values);
+    let plain = shape(&judged, judged.way.pattern, now_value, a_day);
+    // What comes again every day or week is no move to a new level.
+    let is_pattern = matches!(plain, Shape::Daily | Shape::Weekly);
+    let step = if saw.is_none() && !is_pattern { step::step(&values) } else { None };
     let shape = match (saw, step) {
         (Some(_), _) => Shape::Saw,
         (None, Some(_)) => Shape::Step,
-        (None, None) => shape(&judged, judged.way.pattern, now_value, a_day),
+        (None, None) => plain,
     };
     let reaches = subject.limit.and_then(|limit| {
         // What always fell before the limit is not expected to pass it.
@@ -251,8 +255,7 @@ fn outlook(subject: &Subject, now: u64, hours: u64) -> Result<Outlook, String> {
         points,
         sentence: String::new(),
     };
-    let since =
-        |step: step::Step| (steps.end().saturating_sub(((steps.means.len() - step.at) as u64) * steps.step), step);
+    let since = |step: step::Step| (steps.from + step.at as u64 * steps.step, step);
     outlook.sentence = sentence::of(&outlook, step.map(since), now);
     Ok(outlook)
 }

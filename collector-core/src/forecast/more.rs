@@ -8,10 +8,11 @@ use super::sentence::amount_of;
 use super::{Facts, Material, Resource};
 use crate::advice::Unit;
 use crate::lease::Decision;
-use crate::past::{DAY_NAMES, hour_of_week};
+use crate::past::hour_of_week;
 use crate::series::Series;
 use crate::text::capital;
 use crate::tier::{Figure, Known, Rare, kept};
+use crate::zone::DAY_NAMES;
 
 /// With fewer hours nobody can say.
 const LEAST_HOURS: f64 = 24.0;

@@ -22,9 +22,8 @@ pub struct Saw {
     pub falls: usize,
 }
 
-/// The saw in a number's past, if it is one.
-pub fn saw(past: &[Option<f64>]) -> Option<Saw> {
-    let known: Vec<(usize, f64)> = past.iter().enumerate().filter_map(|(at, value)| Some((at, (*value)?))).collect();
+/// The saw in what is known of a number's past, if it is one.
+pub fn saw(known: &[(usize, f64)]) -> Option<Saw> {
     let least = known.iter().map(|(_, value)| *value).fold(f64::INFINITY, f64::min);
     let most = known.iter().map(|(_, value)| *value).fold(f64::NEG_INFINITY, f64::max);
     let range = most - least;
@@ -53,8 +52,8 @@ mod tests {
 
     #[test]
     fn what_rises_and_falls_at_once_from_the_same_height_is_one() {
-        let teeth = |period: usize, length: usize| -> Vec<Option<f64>> {
-            (0..length).map(|at| Some(40.0 + (at % period) as f64)).collect()
+        let teeth = |period: usize, length: usize| -> Vec<(usize, f64)> {
+            (0..length).map(|at| (at, 40.0 + (at % period) as f64)).collect()
         };
         let found = saw(&teeth(26, 200)).unwrap();
         assert_eq!((found.top, found.floor, found.every, found.falls), (65.0, 40.0, 26.0, 7));
@@ -63,7 +62,7 @@ mod tests {
 
     #[test]
     fn days_noise_lines_and_steps_are_none() {
-        let of = |value: &dyn Fn(usize) -> f64| saw(&(0..240).map(|at| Some(value(at))).collect::<Vec<_>>());
+        let of = |value: &dyn Fn(usize) -> f64| saw(&(0..240).map(|at| (at, value(at))).collect::<Vec<_>>());
         assert_eq!(of(&|at| if at % 24 < 12 { 10.0 } else { 50.0 }), None, "work of a day");
         let noise = |at: usize| {
             ((at as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33).wrapping_mul(0x2545_F491) >> 24 & 0xff

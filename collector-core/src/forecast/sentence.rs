@@ -7,7 +7,7 @@ use crate::amount;
 
 const HOUR_NS: f64 = 3600e9;
 
-/// What an outlook says.
+/// What an outlook says, with when it went to a new level if that is its shape.
 pub(super) fn of(outlook: &Outlook, step: Option<(u64, Step)>, now: u64) -> String {
     let show = |value: f64| amount_of(outlook.unit, value);
     let mut text = format!("{} now", show(outlook.now));
@@ -20,7 +20,7 @@ pub(super) fn of(outlook: &Outlook, step: Option<(u64, Step)>, now: u64) -> Stri
         Shape::Saw => text += ", rises and falls again and again",
         Shape::Step => text += ", on a new level",
     }
-    if let Some((time, step)) = step.filter(|_| outlook.shape == Shape::Step) {
+    if let Some((time, step)) = step {
         let way = if step.after > step.before { "up" } else { "down" };
         let ago = span(now.saturating_sub(time) as f64 / HOUR_NS);
         text += &format!(" ({way} from {} to {} {ago} ago)", show(step.before), show(step.after));

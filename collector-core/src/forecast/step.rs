@@ -8,7 +8,9 @@ const AT_ONCE: usize = 2;
 const MOST: f64 = 0.7;
 /// … and on both sides nine values of ten are within this share of that.
 const SPREAD: f64 = 0.35;
-/// So many values on each side: two hours of them.
+/// … and the halves of each side differ by no more than this share of that: a level does not drift.
+const DRIFT: f64 = 0.1;
+/// So many steps on each side: two hours of quarters of an hour, eight of hours.
 const LEAST: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,9 +22,8 @@ pub struct Step {
     pub after: f64,
 }
 
-/// The step in a number's past, if it is one.
-pub fn step(past: &[Option<f64>]) -> Option<Step> {
-    let known: Vec<(usize, f64)> = past.iter().enumerate().filter_map(|(at, value)| Some((at, (*value)?))).collect();
+/// The step in what is known of a number's past, if it is one.
+pub fn step(known: &[(usize, f64)]) -> Option<Step> {
     let moved = |from: usize| (known[(from + AT_ONCE).min(known.len() - 1)].1 - known[from].1).abs();
     // The move that is largest; of several windows over the same one the last, which begins just before it.
     let from = (0..known.len().checked_sub(1)?).max_by(|one, two| moved(*one).total_cmp(&moved(*two)))?;
@@ -31,18 +32,24 @@ pub fn step(past: &[Option<f64>]) -> Option<Step> {
         values.sort_by(f64::total_cmp);
         values
     };
-    let (old, new) = (sorted(&known[..=from]), sorted(known.get(from + AT_ONCE..)?));
+    let (old, new) = (&known[..=from], known.get(from + AT_ONCE..)?);
     if old.len() < LEAST || new.len() < LEAST {
         return None;
     }
     let of = |values: &[f64], share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
-    let (before, after) = (of(&old, 0.5), of(&new, 0.5));
+    let median = |side: &[(usize, f64)]| of(&sorted(side), 0.5);
+    let (before, after) = (median(old), median(new));
     let height = (after - before).abs();
-    let is_calm = |values: &[f64]| of(values, 0.95) - of(values, 0.05) <= SPREAD * height;
+    let is_level = |side: &[(usize, f64)]| {
+        let values = sorted(side);
+        let (early, late) = side.split_at(side.len() / 2);
+        let drift = (median(late) - median(early)).abs();
+        of(&values, 0.95) - of(&values, 0.05) <= SPREAD * height && drift <= DRIFT * height
+    };
     let is_step = height > MOVED * before.abs().max(after.abs())
         && moved(from) >= MOST * height
-        && is_calm(&old)
-        && is_calm(&new);
+        && is_level(old)
+        && is_level(new);
     // The first value that is nearer to the new level.
     let is_new = |(_, value): &&(usize, f64)| (value - after).abs() < (value - before).abs();
     let at = known[from..].iter().find(is_new)?.0;
@@ -54,7 +61,7 @@ mod tests {
     use super::*;
 
     fn of(value: impl Fn(usize) -> f64) -> Option<Step> {
-        step(&(0..240).map(|at| Some(value(at))).collect::<Vec<_>>())
+        step(&(0..240).map(|at| (at, value(at))).collect::<Vec<_>>())
     }
 
     fn noise(at: usize) -> f64 {
@@ -71,8 +78,8 @@ mod tests {
         // In a quarter of an hour in the middle of which it moves, the mean is between both.
         let between = of(|at| [10.0, 25.0, 40.0][at.saturating_sub(99).min(2)]).unwrap();
         assert!((100..=101).contains(&between.at), "{between:?}");
-        let mut gap: Vec<Option<f64>> = (0..240).map(|at| Some(if at < 100 { 10.0 } else { 40.0 })).collect();
-        gap[90..130].fill(None);
+        let seen = (0..90).chain(130..240);
+        let gap: Vec<(usize, f64)> = seen.map(|at| (at, if at < 100 { 10.0 } else { 40.0 })).collect();
         assert_eq!(step(&gap).map(|step| step.at), Some(130), "nobody saw when");
     }
 
@@ -84,8 +91,11 @@ mod tests {
         assert_eq!(of(|at| 40.0 + (at % 26) as f64), None, "a saw");
         assert_eq!(of(|at| if (100..104).contains(&at) { 90.0 } else { 40.0 }), None, "a peak");
         assert_eq!(of(|at| if at < 120 { 40.0 } else { 43.0 }), None, "a little");
+        let grows = |at: usize| if at < 100 { 10.0 } else { 40.0 + (at - 100) as f64 / 14.0 };
+        assert_eq!(of(grows), None, "a new level that drifts");
+        assert_eq!(of(|at| grows(239 - at)), None, "an old level that drifts");
         assert_eq!(of(|at| if at < 236 { 10.0 } else { 40.0 }), None, "an hour ago: it may come back");
         assert_eq!(step(&[]), None);
-        assert_eq!(step(&[Some(1.0)]), None);
+        assert_eq!(step(&[(0, 1.0)]), None);
     }
 }

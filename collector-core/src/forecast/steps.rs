@@ -41,6 +41,11 @@ impl Steps {
         Some(Steps { from: first / step * step, step, means })
     }
 
+    /// Those of which anything is known, each with its place.
+    pub fn known(&self) -> Vec<(usize, f64)> {
+        self.means.iter().enumerate().filter_map(|(at, mean)| Some((at, (*mean)?))).collect()
+    }
+
     /// Of how many hours anything is known.
     pub fn known_hours(&self) -> f64 {
         let known = self.means.iter().flatten().count();
@@ -75,6 +80,7 @@ mod tests {
         let steps = Steps::new(&[quarter(8, 10.0), quarter(11, 12.0)], u64::MAX).unwrap();
         assert_eq!((steps.step, steps.from), (QUARTER_NS, 8 * QUARTER_NS));
         assert_eq!(steps.means, [Some(10.0), None, None, Some(12.0)]);
+        assert_eq!(steps.known(), [(0, 10.0), (3, 12.0)]);
         assert_eq!((steps.known_hours(), steps.span_hours(), steps.end()), (0.5, 1.0, 12 * QUARTER_NS));
         let days: Vec<Quarter> = (0..4 * 72).map(|place| quarter(place, (place % 4) as f32)).collect();
         let steps = Steps::new(&days, u64::MAX).unwrap();

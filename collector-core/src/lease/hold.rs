@@ -44,7 +44,7 @@ pub struct Lease {
     /// Of one that was made ahead: when it begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begins: Option<u64>,
-    /// What the configuration made it for, if it did; also of the one that took that up.
+    /// The occurrence of a `[[reservation]]` that this lease, or the one that it took up, was made for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occasion: Option<Occasion>,
     /// When it last grew, or somebody said that it is used.

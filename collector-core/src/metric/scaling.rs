@@ -11,8 +11,9 @@ pub const LOAD: Metric = Metric {
     },
     ..gauge(
         "headroom_scaling_load_ratio",
-        "Share of what the instances of the model on this host can do at once, as a mean of the last minute: requests of slots, or the KV cache. \
-         Above 1 while requests wait. Absent for servers that tell neither.",
+        "Load of the instances of the model on this host, as a mean of the last minute: requests that run or wait, divided by slots, at least 1 if \
+         requests wait and the KV cache is 90 % full; without slots the share of the KV cache in use, at least 1 while requests wait. Absent for \
+         servers that report neither.",
     )
 };
 
@@ -22,7 +23,10 @@ pub const INSTANCES: Metric = Metric {
         let mut models = view.scaling.models.iter();
         models.try_for_each(|(model, scaled)| emit.gauge(&[model], Value::Int(scaled.instances)))
     },
-    ..gauge("headroom_scaling_instances", "Model servers on this host that serve the model and tell how busy they are.")
+    ..gauge(
+        "headroom_scaling_instances",
+        "Model servers on this host that serve the model and report how busy they are. Servers that users started, or whose user is not known, do not count.",
+    )
 };
 
 pub const DESIRED: Metric = Metric {

@@ -1,5 +1,5 @@
-//! What is known of the last days, from the history on disk and the journal: by day; of the host and of models also by hour of the week. Pure and bounded: knows
-//! neither where it was read nor what follows from it.
+//! What is known of the last days, from the history on disk and the journal: by day; of the host and of models also by hour of the week.
+//! Pure and bounded: knows neither where it was read nor what follows from it.
 
 mod change;
 mod day;
@@ -24,8 +24,6 @@ pub use week::hour_of_week;
 pub const DAYS: usize = 28;
 pub const WORKLOADS: usize = 512;
 pub const HOURS: usize = 7 * 24;
-/// Of the days of a week, from that on which it begins.
-pub const DAY_NAMES: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 /// The last days.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

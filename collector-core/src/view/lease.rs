@@ -136,9 +136,9 @@ impl Leases {
         priority.saturating_add(gained).min(most)
     }
 
-    /// Leases of a user, and claims of a user that wait.
+    /// Leases of a user, and claims of a user that wait. What was made ahead for the user counts once it is taken up.
     pub(crate) fn of(&self, uid: u32) -> [usize; 2] {
-        let held = self.held.values().filter(|lease| lease.uid == uid).count();
+        let held = self.held.values().filter(|lease| lease.uid == uid && lease.state != State::Planned).count();
         [held, self.waiting.values().filter(|waiting| waiting.lease.uid == uid).count()]
     }
 

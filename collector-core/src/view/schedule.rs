@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::schedule::{Entry, MOST, Schedule};
 
-/// One occasion: when it begins by the clock on the wall, and whose it is.
+/// Identifies one occurrence of a reservation: its begin in wall-clock time (nanoseconds since the Unix epoch), the user and the unit.
 pub(crate) type Key = (u64, u32, String);
 
 #[derive(Clone, Debug, Default)]
@@ -13,11 +13,12 @@ pub struct Scheduling {
     pub schedule: Arc<Schedule>,
     /// Of each entry, in their order; none before the first look.
     pub next: Vec<Next>,
-    /// Occasions that were made, until a day after their begin: none is made twice.
+    /// Occasions that were made, until two days after their begin: none is made twice. After a restart of the agent only those are known
+    /// of which there is a lease.
     pub(crate) made: BTreeSet<Key>,
-    /// Of which it was said that they do not fit.
+    /// Occurrences whose refusal was reported.
     pub(crate) refused: BTreeSet<Key>,
-    /// The entries are other ones since the last look, or a reservation that was made has ended.
+    /// Recompute at the next tick: the entries changed, or a reservation made for one ended.
     pub(crate) changed: bool,
     /// When it was last looked at, in nanoseconds since the Unix epoch.
     pub(crate) looked: u64,
@@ -37,7 +38,8 @@ pub enum State {
     Later,
     /// By the lease with this id.
     Reserved(u64),
-    /// It was taken up, or given back: it is not made again.
+    /// It was taken up or released: it is not made again. Until the agent restarts: then one that was released before its begin is made
+    /// again.
     Over,
     /// There is no room for it, for this reason. It is tried again until it begins.
     Refused(String),
@@ -65,6 +67,7 @@ impl Scheduling {
         if self.schedule.entries != schedule.entries || self.looked == 0 {
             self.changed = true;
             self.next.clear();
+            self.refused.clear();
         }
         self.schedule = Arc::new(schedule);
     }

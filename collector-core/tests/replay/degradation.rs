@@ -8,25 +8,15 @@ use collector_core::recording;
 use collector_core::sample::{Reading, Sample, Start};
 use collector_core::statistic::host::{Statistic, Values};
 
+use crate::fixture::start;
+
 const SECOND: u64 = 1_000_000_000;
 /// When the recording begins, in seconds.
 const BEGIN: u64 = 1_700_000_000;
 
 /// A recording of a host, for how many seconds how many percent of its memory are used.
 fn record(limits: Option<Limits>, used: &[(u64, u64)]) -> String {
-    let start = Start {
-        version: "0.1.0".into(),
-        kernel: "6.18.0".into(),
-        memory_hierarchy: 0,
-        io_hierarchy: 0,
-        workload_max: 10,
-        workload_grace: 60 * SECOND,
-        own: None,
-        history: None,
-        level: limits,
-        starved: None,
-        leak: None,
-    };
+    let start = Start { level: limits, ..start() };
     let mut samples = vec![Sample { time: BEGIN * SECOND, reading: Reading::Start(start) }];
     let seconds = used.iter().flat_map(|(count, used)| (0..*count).map(|_| *used));
     for (second, used) in (BEGIN + 1..).zip(seconds) {

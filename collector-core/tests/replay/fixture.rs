@@ -1,10 +1,11 @@
-//! Reads the recordings in `tests/fixtures` and compares with the golden files beside them. Does not know what is recorded.
+//! Reads the recordings in `tests/fixtures` and compares with the golden files beside them; and how a made-up recording
+//! begins. Does not know what is recorded.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use collector_core::recording;
-use collector_core::sample::Sample;
+use collector_core::sample::{Sample, Start};
 
 pub fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name)
@@ -20,6 +21,23 @@ pub fn recordings(name: &str) -> Vec<PathBuf> {
 
 pub fn samples(path: &Path) -> Vec<Sample> {
     recording::samples(fs::read(path).unwrap().as_slice()).map(Result::unwrap).collect()
+}
+
+/// What a made-up recording says first: of a host with cgroup v2.
+pub fn start() -> Start {
+    Start {
+        version: "0.1.0".into(),
+        kernel: "6.18.0".into(),
+        memory_hierarchy: 0,
+        io_hierarchy: 0,
+        workload_max: 10,
+        workload_grace: 60_000_000_000,
+        own: None,
+        history: None,
+        level: None,
+        starved: None,
+        leak: None,
+    }
 }
 
 /// Compares with the file; `BLESS=1` writes it.

@@ -12,10 +12,11 @@ use collector_core::latency::{Quantile, State, Timed};
 use collector_core::model::Asker;
 use collector_core::outcome::Outcome;
 use collector_core::rule::Rules;
-use collector_core::sample::{Reading, Sample, Start};
+use collector_core::sample::{Reading, Sample};
 use collector_core::signal::cgroup;
 use collector_core::statistic::model::{self, Server};
 
+use crate::fixture::start;
 use crate::series::Collected;
 
 const SECOND: u64 = 1_000_000_000;
@@ -66,19 +67,7 @@ impl World {
             incidents: Vec::new(),
             alerts: Vec::new(),
         };
-        world.apply(Reading::Start(Start {
-            version: "0.1.0".into(),
-            kernel: "6.12.0".into(),
-            memory_hierarchy: 0,
-            io_hierarchy: 0,
-            workload_max: 10,
-            workload_grace: 60 * SECOND,
-            own: None,
-            history: None,
-            level: None,
-            starved: None,
-            leak: None,
-        }));
+        world.apply(Reading::Start(start()));
         world.apply(Reading::Cgroup(cgroup::Reading::Born { id: ID, path: "/system.slice/vllm.service".into() }));
         world
     }

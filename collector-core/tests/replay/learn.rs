@@ -7,8 +7,10 @@ use collector_core::lease::{Ask, Asked, Body, Caller, Claim, Decision, Kept, Lim
 use collector_core::need::{Memory, Need, Origin, Part, Resource};
 use collector_core::outcome::Outcome;
 use collector_core::recording;
-use collector_core::sample::{Reading, Sample, Start};
+use collector_core::sample::{Reading, Sample};
 use collector_core::statistic::host::{Statistic, Values};
+
+use crate::fixture::start;
 
 const SECOND: u64 = 1_000_000_000;
 const BEGIN: u64 = 1_700_000_000 * SECOND;
@@ -19,21 +21,8 @@ struct Tape(Vec<Sample>, u64);
 
 impl Tape {
     fn new() -> Tape {
-        let start = Start {
-            version: "0.1.0".into(),
-            kernel: "6.18.0".into(),
-            memory_hierarchy: 0,
-            io_hierarchy: 0,
-            workload_max: 10,
-            workload_grace: 60 * SECOND,
-            own: None,
-            history: None,
-            level: None,
-            starved: None,
-            leak: None,
-        };
         let mut tape = Tape(Vec::new(), BEGIN);
-        tape.add(Reading::Start(start));
+        tape.add(Reading::Start(start()));
         tape.add(Reading::Host(Values::from_iter([
             (Statistic::MemoryTotal, 100 * GIB),
             (Statistic::MemoryAvailable, 90 * GIB),

@@ -9,10 +9,12 @@ use collector_core::engine::Engine;
 use collector_core::metric::METRICS;
 use collector_core::metric::row::{Buckets, Level, Metric, Target, Value};
 use collector_core::rule::{Change, Condition, Rules, Threshold};
-use collector_core::sample::{Probe, ProbeState, Reading, Sample, Start, Statistics};
+use collector_core::sample::{Probe, ProbeState, Reading, Sample, Statistics};
 use collector_core::signal::{block, cgroup, fault, oom, reclaim};
 use collector_core::statistic::Statistic as _;
 use collector_core::statistic::workload::Statistic::{self, *};
+
+use crate::fixture::start;
 
 const SECOND: u64 = 1_000_000_000;
 const MIB: u64 = 1 << 20;
@@ -30,19 +32,7 @@ impl Host {
     /// Of the service everything is known. It did things before the agent came, and has done nothing since.
     fn new(limits: &[(Statistic, u64)]) -> Host {
         let mut host = Host { engine: Engine::new(), now: SECOND, values: Vec::new() };
-        host.apply(Reading::Start(Start {
-            version: "0.1.0".into(),
-            kernel: "6.12.0".into(),
-            memory_hierarchy: 0,
-            io_hierarchy: 0,
-            workload_max: 10,
-            workload_grace: 60 * SECOND,
-            own: None,
-            history: None,
-            level: None,
-            starved: None,
-            leak: None,
-        }));
+        host.apply(Reading::Start(start()));
         for probe in collector_common::SIGNALS.iter().flat_map(|signal| signal.probes) {
             let program = probe.program.to_owned();
             host.apply(Reading::Probe(Probe { program, state: ProbeState::Attached, reason: None }));

@@ -9,6 +9,8 @@ use collector_core::sample::{Reading, Sample, Start};
 use collector_core::series::Series;
 use collector_core::tier::{KEPT, Known, Tier, kept};
 
+use crate::fixture;
+
 const QUARTER: u64 = Tier::QuarterHour.step();
 const MIB: f32 = (1 << 20) as f32;
 const NOW: u64 = 20_000 * DAY_NS;
@@ -42,19 +44,7 @@ fn past(now: u64, workloads: usize) -> Past {
 }
 
 fn start() -> Sample {
-    let start = Start {
-        version: "0.1.0".into(),
-        kernel: "6.18.0".into(),
-        memory_hierarchy: 0,
-        io_hierarchy: 0,
-        workload_max: 10,
-        workload_grace: 1,
-        own: None,
-        history: None,
-        level: None,
-        starved: None,
-        leak: None,
-    };
+    let start = Start { workload_grace: 1, ..fixture::start() };
     Sample { time: NOW, reading: Reading::Start(start) }
 }
 

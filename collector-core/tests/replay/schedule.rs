@@ -5,10 +5,12 @@ use collector_core::engine::Engine;
 use collector_core::lease::{Kept, Lease, Priority, State, Step, Want};
 use collector_core::outcome::Outcome;
 use collector_core::recording;
-use collector_core::sample::{Reading, Sample, Start};
+use collector_core::sample::{Reading, Sample};
 use collector_core::schedule::{Entry, Schedule};
 use collector_core::statistic::host::{Statistic, Values};
 use collector_core::zone::Zone;
+
+use crate::fixture::start;
 
 const SECOND: u64 = 1_000_000_000;
 const HOUR: u64 = 3600 * SECOND;
@@ -41,22 +43,9 @@ fn schedule(time: u64) -> Reading {
 }
 
 fn begin(time: u64, leases: &[Lease]) -> Vec<Sample> {
-    let start = Start {
-        version: "0.1.0".into(),
-        kernel: "6.18.0".into(),
-        memory_hierarchy: 0,
-        io_hierarchy: 0,
-        workload_max: 10,
-        workload_grace: 60 * SECOND,
-        own: None,
-        history: None,
-        level: None,
-        starved: None,
-        leak: None,
-    };
     let memory = [(Statistic::MemoryTotal, 100 * GIB), (Statistic::MemoryAvailable, 90 * GIB)];
     let kept = leases.iter().map(|lease| Reading::Lease(Kept::Lease(Box::new(lease.clone()))));
-    let first = [Reading::Start(start), Reading::Host(Values::from_iter(memory))];
+    let first = [Reading::Start(start()), Reading::Host(Values::from_iter(memory))];
     let all = first.into_iter().chain(kept).chain([schedule(time)]);
     all.map(|reading| Sample { time, reading }).collect()
 }

@@ -1,4 +1,4 @@
-//! `[[reservation]]`: what is reserved ahead again and again, as the file has it, and what that comes to. Looks up no users.
+//! `[[reservation]]`: a repeated reservation, as the file has it, and what that comes to. Looks up no users.
 
 use std::time::Duration;
 
@@ -84,15 +84,6 @@ impl Reservation {
             Claim { need, unit: Some(unit.clone()), gpus: gpus.clone(), seconds: Some(seconds), ..Claim::default() };
         claim.check().map_err(|text| (key(&text), text))?;
         Ok(Entry { unit, uid, days, at, seconds, want, gpus, priority })
-    }
-
-    /// Whether both reserve for the same start at the same time.
-    pub fn is_twice(&self, other: &Reservation) -> bool {
-        let [one, two] = [self, other].map(|it| it.entry(0));
-        let is_same = |one: &Entry, two: &Entry| one.at == two.at && one.days.meet(two.days);
-        self.name == other.name
-            && self.user == other.user
-            && one.is_ok_and(|one| two.is_ok_and(|two| is_same(&one, &two)))
     }
 }
 

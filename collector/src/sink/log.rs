@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use collector_core::advice::Advice;
 use collector_core::level::{self, Level};
 use collector_core::outcome::Outcome;
 use collector_core::pressure::{Kind, Resource, Trigger};
@@ -233,7 +232,7 @@ fn write(outcome: &Outcome) {
             let Standing { advice, state, .. } = &**standing;
             let state = match state {
                 State::Holds => "advice".to_owned(),
-                State::Followed { value, .. } => format!("advice that was followed, with {}", set(advice, value)),
+                State::Followed { value, .. } => format!("advice that was followed, with {}", advice.shown(value)),
                 State::Gone { .. } => "advice that holds no longer".to_owned(),
             };
             tracing::info!(advice = advice.id, "{state}: {}", advice.title);
@@ -262,11 +261,6 @@ fn write(outcome: &Outcome) {
             alert.summary,
         ),
     }
-}
-
-/// What a followed advice was set to, with its unit.
-fn set(advice: &Advice, value: &str) -> String {
-    advice.actions.first().map_or_else(|| value.to_owned(), |action| action.kind.shown(value))
 }
 
 /// GPU memory held before a kill: `0: 1024 bytes, 4096 bytes of the workload`.

@@ -13,18 +13,15 @@ const TRIES: u64 = 3;
 /// # Errors
 /// Why it was not staged when last tried.
 pub fn staged<T>(mut once: impl FnMut(u64) -> Result<T, String>) -> Result<T, String> {
-    let mut last = "interrupted".to_owned();
-    for attempt in 0..TRIES {
+    let mut attempt = 0;
+    loop {
         let staged = catch_unwind(AssertUnwindSafe(|| once(attempt)));
         match staged.unwrap_or_else(|_| Err("it panicked".to_owned())) {
             Ok(staged) => return Ok(staged),
-            Err(why) => last = why,
-        }
-        if interrupt::noted() {
-            break;
+            Err(why) if attempt + 1 == TRIES || interrupt::noted() => return Err(why),
+            Err(_) => attempt += 1,
         }
     }
-    Err(last)
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ fn a_gpu_sits_where_the_kernel_says() {
     applies!(device.is_some(), "this host has no PCI device");
     let device = device.unwrap();
     if said(&device) == 0 {
-        eprintln!("the kernel says of no PCI device where it is, nor how wide its link is: nothing must be told");
+        eprintln!("the kernel says of no PCI device where it is or how wide its link: the agent must report neither");
     }
     let mut nvml = host(&["GPU-a"]);
     let bus_id = format!("0000{}", device.file_name().unwrap().to_str().unwrap().to_uppercase());

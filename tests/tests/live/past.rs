@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use collector::clock::unix_ns;
 use collector_core::engine::Engine;
 use collector_core::past::{DAY_NS, midnight};
 use collector_core::series::Series;
@@ -26,7 +27,7 @@ fn leave(journal: &Path, today: u64) {
 fn the_days_of_before_are_known_soon_after_the_start_and_a_replay_knows_them_too() {
     needs!(is_root(), "loading eBPF programs needs root");
     let journal = scratch();
-    let today = midnight(past::now());
+    let today = midnight(unix_ns());
     leave(&journal, today);
     let mut agent = Agent::spawn("", |command| {
         command.env("HEADROOM_JOURNAL_DIR", &*journal);
@@ -56,7 +57,7 @@ fn without_a_history_there_is_none_of_the_last_days() {
     needs!(is_root(), "loading eBPF programs needs root");
     // What an earlier agent left is not read either.
     let journal = scratch();
-    leave(&journal, midnight(past::now()));
+    leave(&journal, midnight(unix_ns()));
     let mut agent = Agent::spawn("history.max_bytes = 0", |command| {
         command.env("HEADROOM_JOURNAL_DIR", &*journal);
     });

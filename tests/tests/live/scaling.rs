@@ -36,10 +36,9 @@ fn an_autoscaler_that_asks_prometheus_gets_the_agents_number() {
     let rules = scratch();
     let prometheus = Monitor::prometheus(&agent.address, &rules.join("none.yml"), "");
     let value = |query: &str, wanted: &str| {
-        let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        let answer = prometheus.ask(&format!("/api/v1/query?query={encoded}"), |answer| {
-            answer["status"] == "success" && answer["data"]["result"][0]["value"][1] == wanted
-        });
+        let is_right =
+            |answer: &Value| answer["status"] == "success" && answer["data"]["result"][0]["value"][1] == wanted;
+        let answer = prometheus.query(query, is_right);
         // An autoscaler takes one number.
         assert_eq!(answer["data"]["result"].as_array().map(Vec::len), Some(1), "{answer}");
         assert_eq!(answer["data"]["result"][0]["metric"], serde_json::json!({}), "{answer}");
@@ -50,8 +49,7 @@ fn an_autoscaler_that_asks_prometheus_gets_the_agents_number() {
     }
     // Another model has no number: that is not zero.
     let other = queries()[0].replace("llama3:8b", "other");
-    let encoded: String = other.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let none = prometheus.ask(&format!("/api/v1/query?query={encoded}"), |answer| answer["status"] == "success");
+    let none = prometheus.query(&other, |answer| answer["status"] == "success");
     assert_eq!(none["data"]["result"], serde_json::json!([]));
     agent.stop();
 }

@@ -1,9 +1,9 @@
 //! Copies to GPUs from memory that is not pinned.
 
-use super::{LATELY_NS, Rule, names};
+use super::{Rule, names};
 use crate::action::{Object, Risk, by_hand};
 use crate::advice::{Advice, Confidence, Evidence, Unit};
-use crate::advise::draft::draft;
+use crate::advise::draft::{draft, lately};
 use crate::amount::bytes;
 use crate::view::slow::Fact;
 
@@ -20,7 +20,7 @@ pub(super) const PAGEABLE: Rule = Rule {
         let view = given.view;
         for name in names(given) {
             let Some(trail) = view.slow.workload(name) else { continue };
-            let of = |fact| trail.means(fact, view.time.saturating_sub(LATELY_NS), view.time).map(|means| means.now);
+            let of = |fact| lately(view, trail, fact);
             let Some((rate, pinned)) = of(Fact::ToGpu).zip(of(Fact::Pinned)) else { continue };
             if rate < COPIES || pinned >= NONE {
                 continue;

@@ -1,9 +1,9 @@
 //! PCIe links: full, lower than card and slot can, or in a slot that is less than the card.
 
-use super::{Card, Judged, LATELY_NS, Rule, cards, holders};
+use super::{Card, Judged, Rule, cards, holders};
 use crate::action::Risk;
 use crate::advice::{Advice, Confidence, Evidence, Unit};
-use crate::advise::draft::sure;
+use crate::advise::draft::{lately, sure};
 use crate::amount::{bytes, duration, percent};
 use crate::statistic::gpu::Statistic::{
     PcieGeneration, PcieGenerationCard, PcieGenerationMax, PcieLink, PcieWidth, PcieWidthCard, PcieWidthMax,
@@ -72,7 +72,7 @@ fn copies(card: &Card<'_>) -> (String, &'static str) {
     let view = card.given.view;
     let rate = |name: &str| {
         let trail = view.slow.workload(name)?;
-        let of = |fact| trail.means(fact, view.time.saturating_sub(LATELY_NS), view.time).map(|means| means.now);
+        let of = |fact| lately(view, trail, fact);
         of(Fact::ToGpu).into_iter().chain(of(Fact::FromGpu)).reduce(f64::max)
     };
     let most = holders(card.given, card.gpu).into_iter().filter_map(|(name, _)| Some((name, rate(name)?)));

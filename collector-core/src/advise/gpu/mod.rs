@@ -31,9 +31,6 @@ pub(super) const RULES: &[Rule] = &[
     batch::SIZE,
 ];
 
-/// Facts of so many of the last nanoseconds: as far back as steps are kept.
-const LATELY_NS: u64 = 180_000_000_000;
-
 /// A whole GPU, and its last day.
 struct Card<'a> {
     given: &'a Given<'a>,

@@ -1,9 +1,9 @@
 //! Work that is far from its GPU: memory and CPUs in another memory node (NUMA).
 
-use super::{LATELY_NS, Rule, names};
+use super::{Rule, names};
 use crate::action::{Object, Risk, by_hand};
 use crate::advice::{Advice, Confidence, Evidence, Unit};
-use crate::advise::draft::draft;
+use crate::advise::draft::{draft, lately};
 use crate::amount::{bytes, percent};
 use crate::target;
 use crate::view::slow::{Fact, holds, own_nodes};
@@ -36,7 +36,7 @@ pub(super) const REMOTE: Rule = Rule {
                 continue;
             };
             let trail = view.slow.workload(name);
-            let of = |fact| trail?.means(fact, view.time.saturating_sub(LATELY_NS), view.time).map(|means| means.now);
+            let of = |fact| lately(view, trail?, fact);
             let (memory, cpus) = (of(Fact::RemoteMemory), of(Fact::RemoteCpus));
             let all: f64 = nodes.iter().filter_map(|node| node.bytes).map(|bytes| bytes as f64).sum();
             let far = memory.filter(|share| *share >= FAR && share * all >= MUCH);

@@ -29,7 +29,7 @@ pub(super) const LOWER: Rule = Rule {
 
 pub(super) const MISSING: Rule = Rule {
     name: "memory_limit_missing",
-    when: "A workload without a limit, nor one above it, held a fifth of the host's memory or more, page cache not counted. Surer if the host was short of memory in the last 8 days, waited or killed, and the workload grew by 5 % of its memory on such a day.",
+    when: "A workload without a limit, nor one above it, held a fifth of the host's memory or more, page cache not counted. Surer if the host was short of memory in the last 8 days, waited or killed, and the workload grew by 5 % of the host's memory or more on such a day.",
     needs: NEEDS,
     judge: missing,
 };
@@ -239,7 +239,8 @@ fn bounded(sizes: &Sizes<'_>, workload: &Workload, to: u64, need: &Need) -> Opti
         ),
         true => (
             Confidence::Low,
-            "It held about as much all day when the host was short, so something else grew.".to_owned(),
+            "It is not known to have grown on the days on which the host was short, so something else may have."
+                .to_owned(),
         ),
         false => (
             Confidence::Low,

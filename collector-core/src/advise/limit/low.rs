@@ -11,6 +11,7 @@ use crate::advise::{Given, Judged, Rule};
 use crate::amount::{bytes, duration, percent};
 use crate::signal::reclaim::Kind;
 use crate::statistic::workload::Statistic;
+use crate::text::capital;
 use crate::view::slow::Fact;
 use crate::view::workload::{OTHER, Workload};
 
@@ -192,9 +193,4 @@ fn advice(given: &Given<'_>, workload: &Workload, to: u64, now: f64, (sign, need
     let actions = memory_low(given.view, name, to);
     let object = Object::Workload(name.to_string());
     Advice { evidence, saves, confidence, because, ..draft(LOW.name, object, actions, title, why) }
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }

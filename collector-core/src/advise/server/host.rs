@@ -272,20 +272,20 @@ fn over(
 ) {
     let (rule, what, size, held) = row;
     let to = (size * size / held / GIB).floor().max(1.0) * GIB;
-    let title = format!(
-        "Count with {} of {what} for {}, or configure {} (now {}).",
-        bytes(held as u64),
-        served.name(),
-        bytes(to as u64),
-        bytes(size as u64)
-    );
+    // Below a GiB there is nothing less to configure.
+    let less = to < size;
+    let or = match less {
+        true => format!(", or configure {} (now {})", bytes(to as u64), bytes(size as u64)),
+        false => String::new(),
+    };
+    let title = format!("Count with {} of {what} for {}{or}.", bytes(held as u64), served.name());
     let why = format!(
         "{} are configured, and {} are held: pinned allocations are rounded up to powers of two by PyTorch. It cannot be reclaimed, and no limit that was made for {} fits it.",
         bytes(size as u64),
         bytes(held as u64),
         bytes(size as u64),
     );
-    let advice = served.draft(rule, change(to), title, why);
+    let advice = served.draft(rule, if less { change(to) } else { Vec::new() }, title, why);
     give(
         judged,
         crate::advice::Advice {
@@ -293,7 +293,7 @@ fn over(
                 Evidence::configured(format!("{what}, as configured"), size, Unit::Bytes),
                 Evidence::measured(format!("{what}, as held"), held, Unit::Bytes),
             ],
-            saves: Some(Saves {
+            saves: less.then(|| Saves {
                 over_seconds: served.over(),
                 bytes: Some(held - size),
                 assuming: "it is rounded up by the same factor again".to_owned(),

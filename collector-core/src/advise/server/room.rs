@@ -208,7 +208,9 @@ fn smaller(served: &Served<'_>) -> (String, Vec<crate::action::Action>) {
     let mut actions = configure(served, &flags);
     for command in actions.iter_mut().flat_map(|action| &mut action.commands) {
         let note = command.note.get_or_insert_default();
-        *note += " It needs flash attention (--flash-attn), and that its KV cache has 16 bits now.";
+        // Of Ollama it is among the settings.
+        let flash = if of_ollama(served) { "" } else { "flash attention (--flash-attn), and " };
+        *note += &format!(" It needs {flash}that its KV cache has 16 bits now.");
     }
     (title, actions)
 }

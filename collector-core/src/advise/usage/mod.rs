@@ -6,7 +6,9 @@ mod reserve;
 use std::sync::Arc;
 
 use super::{Given, Judged, Rule};
-use crate::action::{self, Action, Command, Kind, Object, Program, Risk, Setting, Tool, by_hand, unload_model};
+use crate::action::{
+    self, Action, Command, Kind, Object, Program, Risk, Setting, Tool, by_hand, load_model, unload_model,
+};
 use crate::advice::{Advice, Confidence, Evidence, Saves, Unit};
 use crate::amount;
 use crate::past::model::Use;
@@ -16,6 +18,7 @@ use crate::statistic::model::Statistic::{GeneratedTokens, PromptTokens, Requests
 use crate::target;
 use crate::view::View;
 use crate::view::model::Told;
+use crate::zone::DAY_NAMES;
 
 const WARM: &str = "model_warm_up";
 const KEEP: &str = "model_keep";
@@ -60,7 +63,6 @@ const ROW: usize = 4;
 const BREAKS: f64 = 3.5;
 /// A model that was not used for so long, and is not expected to be, is unloaded.
 const IDLE_NS: u64 = 24 * HOUR_NS;
-const DAY_NAMES: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 /// The share of the known weeks in which it was used in an hour of the week; `None` of hours of which too little is known.
 fn share(used: &Use, week: &[Hour], hour: usize) -> Option<f64> {
@@ -157,19 +159,6 @@ fn is_plain(model: &str) -> bool {
     model.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte))
 }
 
-/// A request of Ollama that makes nothing, and says how long the model is to stay.
-fn ask_ollama(told: &Told, model: &str, keep: &str) -> Vec<Command> {
-    let url = told.server.url.trim_end_matches('/');
-    let is_url =
-        url.starts_with("http") && url.bytes().all(|byte| byte.is_ascii_graphic() && !b"'\"\\".contains(&byte));
-    if !is_plain(model) || !is_url {
-        return Vec::new();
-    }
-    let body = format!(r#"{{"model": "{model}", "keep_alive": {keep}}}"#);
-    let text = format!("curl '{url}/api/generate' -d '{body}'");
-    vec![Command { tool: Tool::Ollama, text, file: None, note: None }]
-}
-
 /// The first hours of a model's days: by hour of the day, the days of the week on which it begins then.
 fn begins(used: &Use, week: &[Hour]) -> Option<(usize, Vec<usize>)> {
     let is_first = |hour: usize| {
@@ -215,7 +204,9 @@ fn warm(given: &Given<'_>, judged: &mut Judged) {
         let object = Object::Host;
         let share = f64::from(used_in) / f64::from(of.max(1));
         let weeks = weeks(given);
-        let mut commands = ollama.map(|told| ask_ollama(told, model, "\"2h\"")).unwrap_or_default();
+        let load = ollama.and_then(|told| load_model(&told.server.url, model, "2h"));
+        let mut commands: Vec<Command> =
+            load.map(|command| Command { tool: Tool::Ollama, ..command }).into_iter().collect();
         if is_plain(model) {
             let text = format!("headroom reserve --at {at}Z --for 2h --unit {model} --memory SIZE --vram SIZE");
             commands.push(Command { tool: Tool::Headroom, text, file: None, note: None });

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::advise::ADVICE;
 use crate::cgroup::Id;
 use crate::engine::test::{ID, engine};
 use crate::past::model::UseHour;
@@ -180,13 +179,4 @@ fn less_than_a_week_says_what_is_missing() {
     assert!(judged.advice.is_empty());
     assert_eq!(judged.lacking[0].missing, "a week of history: there are 3.0 days");
     assert!(super::tests::judged(&View::default(), &past).lacking.is_empty(), "no server, no question");
-}
-
-#[test]
-fn a_name_that_a_shell_would_not_take_has_no_command() {
-    let view = view(server::Kind::Ollama, &[]);
-    let told = ollama(&view).unwrap();
-    assert_eq!(ask_ollama(told, "a'; rm -rf /", "0"), []);
-    assert_eq!(ask_ollama(told, "hf.co/a/b:Q4_K_M", "0").len(), 1);
-    assert!(ADVICE.iter().any(|rules| rules.iter().any(|rule| rule.name == WARM)));
 }

@@ -72,7 +72,7 @@ pub fn tick(fold: &mut Fold, view: &mut View, time: u64) -> Vec<Outcome> {
 }
 
 impl Fold {
-    /// Takes over what there was before the agent's start.
+    /// Takes over what there was before the agent's start, the newest first.
     pub fn restore(&mut self, before: &[Standing], time: u64) {
         for standing in before.iter().take(TRACKS) {
             let at = match standing.state {
@@ -84,7 +84,9 @@ impl Fold {
             let clock = self.clock;
             let standing = standing.clone();
             let track = Track { standing, begun: clock, seen: clock, time, shown, restored: true, age };
-            self.tracks.entry(track.standing.advice.id.clone()).or_insert(track);
+            let id = &track.standing.advice.id;
+            let key = if self.tracks.contains_key(id) { aside(id, at) } else { id.clone() };
+            self.tracks.entry(key).or_insert(track);
         }
     }
 
@@ -134,7 +136,7 @@ impl Fold {
     fn holds(&mut self, view: &View, time: u64, advice: Advice, outcomes: &mut Vec<Outcome>) {
         let clock = self.clock;
         if let Some(track) = self.tracks.get_mut(&advice.id) {
-            let value = track.followed(view).filter(|_| moved(&track.standing.advice, &advice));
+            let value = moved(&track.standing.advice, &advice).then(|| track.followed(view)).flatten();
             if let (State::Holds, Some(value)) = (&track.standing.state, value) {
                 // It was followed, and now the same rule asks for more.
                 track.end(clock, done(view, track, time, value));
@@ -159,7 +161,7 @@ impl Fold {
     fn set_aside(&mut self, id: &str) {
         let Some(track) = self.tracks.remove(id) else { return };
         if let State::Followed { at, .. } = track.standing.state {
-            self.tracks.insert(format!("{id} {at}"), track);
+            self.tracks.insert(aside(id, at), track);
         }
     }
 
@@ -245,10 +247,15 @@ impl Track {
     }
 }
 
-/// Whether a newer advice begins at another value. One whose numbers were only computed again does not.
+/// Where what was followed is kept, once the same rule asks for more.
+fn aside(id: &str, at: u64) -> String {
+    format!("{id} {at}")
+}
+
+/// Whether a newer advice begins at other values. One whose numbers were only computed again does not.
 fn moved(older: &Advice, newer: &Advice) -> bool {
-    let [older, newer] = [older, newer].map(|advice| advice.actions.first().and_then(|action| action.before.as_ref()));
-    older != newer
+    let befores = |advice: &'_ Advice| advice.actions.iter().map(|action| action.before.clone()).collect::<Vec<_>>();
+    befores(older) != befores(newer)
 }
 
 /// An advice that was followed just now.

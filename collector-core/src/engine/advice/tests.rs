@@ -225,8 +225,16 @@ fn what_was_followed_and_asks_for_more_is_told_as_both() {
     assert!(standing.advice == more && standing.since > changed, "{standing:?}");
     assert_eq!(before.state.label(), "followed");
     more.actions[0].after = Some((41 * GIB).to_string());
-    host.advice = vec![more];
+    host.advice = vec![more.clone()];
     assert!(host.run(420).is_empty(), "a number that is computed again is nothing that was done");
+    // After a restart of the agent both are there again; the journal has the newest first.
+    let before = host.listed();
+    let mut next = Host::new();
+    next.fold.restore(&before, BEGIN);
+    (next.advice, next.time) = (vec![more], next.time.max(host.time));
+    next.run(420);
+    let states: Vec<_> = next.listed().iter().map(|standing| standing.state.label()).collect();
+    assert_eq!(states, ["holds", "followed"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Whether an advice was followed: what its action sets, as it is now, against what it was and what was advised.
 
-use crate::action::{Action, Kind, Object};
+use crate::action::{Action, DEFRAG, Kind, Object};
 use crate::advice::Advice;
 use crate::statistic::host;
 use crate::statistic::workload::Statistic;
@@ -10,8 +10,6 @@ use crate::view::View;
 const WAY: f64 = 0.75;
 /// Of what had no value before: this share more or less.
 const ABOUT: f64 = 0.25;
-/// What a process does for a huge page that is not free at once, as its action names it.
-const DEFRAG: &str = "/sys/kernel/mm/transparent_hugepage/defrag";
 
 /// A value that is set.
 #[derive(Clone, Copy, Debug, PartialEq)]

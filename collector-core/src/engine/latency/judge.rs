@@ -25,7 +25,7 @@ const ALLOWED_MEAN: f64 = 1.0 / 3.0;
 const CALM: usize = 2;
 const CALM_PART: f64 = 0.5;
 /// Without a judgement for so many windows nothing is known any more.
-const FORGET: u64 = 15;
+pub(super) const FORGET: u64 = 15;
 
 #[derive(Clone, Copy, Debug)]
 struct Verdict {
@@ -55,6 +55,8 @@ pub(super) struct Judge {
     /// The newest last.
     recent: [Option<Verdict>; RECENT],
     since: Option<u64>,
+    /// When that was found.
+    found: Option<u64>,
     line: Option<Line>,
 }
 
@@ -63,9 +65,14 @@ impl Judge {
         self.line
     }
 
+    /// When it was found to be worse, if it is.
+    pub fn found(&self) -> Option<u64> {
+        self.found
+    }
+
     /// What is worse now is usual from now on.
     pub fn accept(&mut self) {
-        (self.since, self.recent) = (None, [None; RECENT]);
+        (self.since, self.found, self.recent) = (None, None, [None; RECENT]);
         if let Some(line) = &mut self.line {
             (line.state, line.since, line.usual, line.like) = (State::Learning, None, None, 0);
         }
@@ -109,8 +116,11 @@ impl Judge {
             self.recent.rotate_left(1);
             self.recent[RECENT - 1] = Some(verdict);
             match self.since {
-                None => self.since = self.begins(limits),
-                Some(_) if self.is_over(limits) => self.since = None,
+                None => {
+                    self.since = self.begins(limits);
+                    self.found = self.since.map(|_| point.ended);
+                }
+                Some(_) if self.is_over(limits) => (self.since, self.found) = (None, None),
                 Some(_) => {}
             }
         }

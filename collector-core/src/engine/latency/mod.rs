@@ -15,7 +15,7 @@ use crate::statistic::model::Statistic::{KvTokens, Slots};
 use crate::statistic::model::{Kind, MODELS, Model, Reading, Server, State};
 use crate::view::model::{Load, Models, SERVERS, Served, Standing};
 use baseline::Baseline;
-use judge::Judge;
+use judge::{FORGET, Judge};
 use window::{LONGEST, Point, Window};
 
 /// At most this many models have a baseline.
@@ -206,7 +206,11 @@ impl Track {
         }
         let busy = window.works().then(|| self.busy.unwrap_or(window.began));
         match &mut point {
-            Some(point) => point.since = self.busy.take().unwrap_or(point.since),
+            // A quiet night of few requests is no request that hangs.
+            Some(point) => {
+                let oldest = point.began.saturating_sub(FORGET.saturating_mul(limits.window_ns));
+                point.since = self.busy.take().map_or(point.since, |busy| busy.max(oldest));
+            }
             None => self.busy = busy,
         }
         self.open = Some(Window::begin(time, model));
@@ -236,8 +240,8 @@ impl Track {
         }
         // Nothing like it is known: the next one may show since when.
         self.busy = (!judged && point.since < point.began).then_some(point.since);
-        let since = self.judges.iter().filter_map(|judge| judge.line()?.since).min();
-        let Some(since) = since else {
+        let found = self.judges.iter().filter_map(Judge::found).min();
+        let Some(found) = found else {
             self.worse.clear();
             self.pending.push_back(point);
             if self.pending.len() > PENDING
@@ -253,7 +257,7 @@ impl Track {
         while self.worse.len() > WORSE {
             self.worse.pop_front();
         }
-        if ended.saturating_sub(since) > limits.accept_ns {
+        if ended.saturating_sub(found) > limits.accept_ns {
             self.baseline.clear();
             self.worse.drain(..).for_each(|point| self.baseline.learn(&point, limits.baseline_ns));
             self.judges.iter_mut().for_each(Judge::accept);

@@ -46,7 +46,7 @@ pub(super) fn claim(
         return Some(refused(400, "a claim of nothing: the need has no parts"));
     }
     let life = claim.seconds.map(|seconds| seconds.saturating_mul(SECOND));
-    if let Some(why) = too_much(view, caller, &want, claim, life) {
+    if let Some(why) = too_much(view, caller, &want) {
         return Some(why);
     }
     if let (Some(ahead), Some(life)) = (claim.begins_in_seconds, life) {
@@ -148,7 +148,7 @@ fn again(view: &mut View, number: u64, caller: &Caller, key: &str) -> Option<Opt
 }
 
 /// Who has leased or asked for more than a user may.
-fn too_much(view: &View, caller: &Caller, want: &Want, claim: &Claim, life: Option<u64>) -> Option<(u16, Body)> {
+fn too_much(view: &View, caller: &Caller, want: &Want) -> Option<(u16, Body)> {
     let leases = &view.leases;
     let [held, waiting] = leases.of(caller.uid);
     let limits = &leases.limits;
@@ -168,9 +168,8 @@ fn too_much(view: &View, caller: &Caller, want: &Want, claim: &Claim, life: Opti
     }
     let total = view.host.memory()?.total;
     let most = total / 100 * limits.share;
-    // What it takes up does not count twice.
-    let own = view.leases.taken_up_by(caller.uid, claim.unit.as_deref(), life);
-    let mine = promised(view).into_iter().filter(|one| one.uid == caller.uid && (own.is_none() || one.id != own));
+    // What root reserved ahead for the user counts once it is taken up.
+    let mine = promised(view).into_iter().filter(|one| one.uid == caller.uid && one.begins.is_none());
     let kept = mine.fold(0_u64, |sum, one| sum.saturating_add(one.hard));
     (kept.saturating_add(want.hard.peak) > most).then(|| {
         // What would fit alone is worth asking for again.

@@ -22,7 +22,7 @@ pub(super) fn grant(
 ) -> (u16, Body) {
     let mut lease = granted(view, lease, verdict.gpus.clone(), used, life);
     let planned = plan::taken_up(view, &lease);
-    // So that after a restart it is known that nothing more is to be made ahead for this time.
+    // Kept on disk, so that after a restart this occurrence is not reserved again.
     lease.occasion = planned.as_ref().and_then(|planned| planned.occasion.clone());
     let sentence = format!(
         "reservation {} for user {}: {}, owned by {}",

@@ -8,20 +8,16 @@ use crate::view::{View, reservation};
 
 /// Makes a reservation that begins in so many nanoseconds, and lasts so long.
 pub(super) fn plan(view: &mut View, lease: Lease, ahead: u64, life: u64, outcomes: &mut Vec<Outcome>) -> (u16, Body) {
-    let now = view.leases.now;
-    let begins = now.saturating_add(ahead);
-    let period = Period { begins, ends: begins.saturating_add(life) };
-    let gpus = match fits(view, lease.uid, &lease.want, &lease.gpus, period) {
-        Ok(gpus) => gpus,
+    if lease.want.is_nothing() {
+        return refused(400, "a reservation of nothing: the need has no parts");
+    }
+    let lease = match make(view, lease, ahead, life, outcomes) {
+        Ok(lease) => lease,
         Err(Short { why, .. }) => {
             let verdict = Verdict { verdict: Decision::No, reason: why.clone(), ..Verdict::default() };
             return (409, Body::Refused { detail: why, verdict: Some(Box::new(verdict)) });
         }
     };
-    if lease.want.is_nothing() {
-        return refused(400, "a reservation of nothing: the need has no parts");
-    }
-    let lease = make(view, Lease { gpus, ..lease }, period, outcomes);
     let mut not_known = vec!["what runs then without a reservation, or started before this one was made".to_owned()];
     if lease.want.cpu > 0 || lease.want.network > 0 || !lease.want.disk.is_empty() {
         not_known.push("whether CPUs, network and disks have room then".to_owned());
@@ -38,9 +34,21 @@ pub(super) fn plan(view: &mut View, lease: Lease, ahead: u64, life: u64, outcome
     (201, Body::Granted(granted))
 }
 
-/// Makes one that fits.
-pub(super) fn make(view: &mut View, mut lease: Lease, period: Period, outcomes: &mut Vec<Outcome>) -> Lease {
+/// Makes one that begins in so many nanoseconds and lasts so long, if it fits.
+///
+/// # Errors
+/// With why it does not.
+pub(super) fn make(
+    view: &mut View,
+    mut lease: Lease,
+    ahead: u64,
+    life: u64,
+    outcomes: &mut Vec<Outcome>,
+) -> Result<Lease, Short> {
     let now = view.leases.now;
+    let begins = now.saturating_add(ahead);
+    let period = Period { begins, ends: begins.saturating_add(life) };
+    lease.gpus = fits(view, lease.uid, &lease.want, &lease.gpus, period)?;
     lease.id = view.leases.next_id();
     lease.state = State::Planned;
     (lease.granted, lease.begins, lease.expires) = (Some(now), Some(period.begins), Some(period.ends));
@@ -56,7 +64,7 @@ pub(super) fn make(view: &mut View, mut lease: Lease, period: Period, outcomes: 
     );
     outcomes.push(told(view, Step::Granted, &lease, sentence));
     view.leases.held.insert(lease.id, lease.clone());
-    lease
+    Ok(lease)
 }
 
 /// Removes what was made ahead for the same user and unit as a lease that is granted, and takes up.

@@ -116,9 +116,8 @@ fn over_share(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Option<Strin
     if case.caller.privileged {
         return None;
     }
-    // What it takes up does not count twice.
-    let own = admission::taken_up(view, case);
-    let mine = || claimed.iter().filter(|one| one.uid == uid && (own.is_none() || one.id != own));
+    // What was made ahead for the user counts once it is taken up.
+    let mine = || claimed.iter().filter(|one| one.uid == uid && one.begins.is_none());
     if mine().count() >= limits.leases {
         return Some(format!("user {uid} has as many reservations as admission.user_reservations allows"));
     }

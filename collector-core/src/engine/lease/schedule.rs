@@ -1,8 +1,7 @@
-//! What the configuration reserves ahead: makes the next occasion of each table a day before it begins, and once; takes back what the
-//! configuration no longer has, and tries again what does not fit. When each begins is computed in `schedule.rs`.
+//! What the configuration reserves ahead: makes the next occasion of each table a day before it begins, and once; releases what the
+//! configuration no longer contains, and tries again what does not fit. When each begins is computed in `schedule.rs`.
 
 use super::{claim, plan, told};
-use crate::admission::ahead::{Period, fits};
 use crate::lease::{Caller, Claim, Lease, Occasion, Owner, State as Has, Step};
 use crate::outcome::Outcome;
 use crate::schedule::{Entry, Schedule};
@@ -32,20 +31,19 @@ pub(super) fn tick(view: &mut View, time: u64) -> Vec<Outcome> {
     withdraw(view, &schedule, &mut outcomes);
     follow(view, time, &mut outcomes);
     note(view, time);
-    let one = |entry: &Entry| Next { begins: entry.next(&schedule.zone, time), state: State::Later };
-    let mut next: Vec<Next> = schedule.entries.iter().map(one).collect();
-    for (entry, next) in schedule.entries.iter().zip(&mut next) {
-        if let Some(begins) = next.begins {
-            next.state = look(view, entry, begins, time, &mut outcomes);
-        }
+    let mut next = Vec::with_capacity(schedule.entries.len());
+    for entry in &schedule.entries {
+        let begins = entry.next(&schedule.zone, time);
+        let state = begins.map_or(State::Later, |begins| look(view, entry, begins, time, &mut outcomes));
+        next.push(Next { begins, state });
     }
     view.schedule.next = next;
     outcomes
 }
 
 fn key(lease: &Lease) -> Option<Key> {
-    let unit = lease.unit.clone().unwrap_or_default();
-    lease.occasion.as_ref().map(|occasion| (occasion.begins, lease.uid, unit))
+    let begins = lease.occasion.as_ref()?.begins;
+    Some((begins, lease.uid, lease.unit.clone().unwrap_or_default()))
 }
 
 /// Whether it is what a table says.
@@ -97,7 +95,7 @@ fn follow(view: &mut View, time: u64, outcomes: &mut Vec<Outcome>) {
     }
     for lease in moved {
         let seconds = lease.begins.unwrap_or(now).saturating_sub(now) / SECOND;
-        let sentence = format!("reservation {} begins in {seconds} s now: the clock was set", lease.id);
+        let sentence = format!("reservation {} now starts in {seconds} s: the system clock was changed", lease.id);
         outcomes.push(told(view, Step::Changed, &lease, sentence));
     }
 }
@@ -123,12 +121,9 @@ fn look(view: &mut View, entry: &Entry, begins: u64, time: u64, outcomes: &mut V
     if ahead > AHEAD_NS {
         return State::Later;
     }
-    let begin = view.leases.now.saturating_add(ahead);
-    let period = Period { begins: begin, ends: begin.saturating_add(entry.seconds.saturating_mul(SECOND)) };
-    match fits(view, entry.uid, &entry.want, &entry.gpus, period) {
-        Ok(gpus) => {
-            let made = Lease { gpus, ..lease(view, entry, begins) };
-            let made = plan::make(view, made, period, outcomes);
+    let wanted = lease(view, entry, begins);
+    match plan::make(view, wanted, ahead, entry.seconds.saturating_mul(SECOND), outcomes) {
+        Ok(made) => {
             view.schedule.refused.remove(&own);
             view.schedule.made.insert(own);
             State::Reserved(made.id)

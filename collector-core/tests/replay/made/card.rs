@@ -10,14 +10,14 @@ use collector_core::statistic::gpu::{self, Device, Holder, Statistic};
 
 use super::{GIB, Host, id};
 
-/// Of which one is worked on: the memory of an H100.
+/// The memory of each GPU: that of an H100.
 pub const VRAM: u64 = 80 * GIB;
 
 pub struct Card {
     device: Arc<Device>,
     numbers: BTreeMap<Statistic, u64>,
     holders: Vec<Holder>,
-    /// Of so many steps it runs something in the first so many.
+    /// It is busy in the first `.0` of every `.1` steps.
     works: (u64, u64),
     steps: u64,
 }

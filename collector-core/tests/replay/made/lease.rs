@@ -24,7 +24,7 @@ impl Host {
         self.view().leases.last_id
     }
 
-    /// Its owner is gone, and had this process.
+    /// Its owner ends; this process was part of it.
     pub fn ends(&mut self, id: u64, workload: u64) -> &mut Host {
         let used = Use { pids: vec![holder(workload)], ..Use::default() };
         self.apply(Reading::Lease(Kept::Used { id, used }));

@@ -80,8 +80,7 @@ pub(super) fn became(line: &AdviceLine, now: u64) -> String {
         AdviceStatus::Holds => format!("holds for {}", since(line.since)),
         AdviceStatus::Gone => format!("gone for {ended}: it no longer holds; it was not seen to be followed"),
         AdviceStatus::Followed => {
-            let kind = line.advice.actions.first().map(|action| action.kind);
-            let set = line.value.as_ref().zip(kind).map(|(text, kind)| format!(": set to {}", kind.shown(text)));
+            let set = line.value.as_ref().map(|value| format!(": set to {}", line.advice.shown(value)));
             let set = set.unwrap_or_default();
             let effect = match (&line.before, &line.after) {
                 (_, None) => "; what that did is known a day after it".to_owned(),

@@ -113,11 +113,16 @@ fn check(entries: &[Entry<Reservation>]) -> Vec<Error> {
         if number == MOST {
             return at("name", format!("there are more than {MOST} tables [[reservation]]"));
         }
-        if let Err((key, text)) = entry.value.entry(0) {
-            return at(key, text);
-        }
-        let earlier = entries.iter().take(number).find(|earlier| earlier.value.is_twice(&entry.value));
-        earlier.and_then(|earlier| {
+        let reserved = match entry.value.entry(0) {
+            Ok(reserved) => reserved,
+            Err((key, text)) => return at(key, text),
+        };
+        // Users that are written alike: who has which number is looked up later.
+        let is_twice = |earlier: &&Entry<Reservation>| {
+            earlier.value.user == entry.value.user
+                && earlier.value.entry(0).is_ok_and(|earlier| earlier.is_twice(&reserved))
+        };
+        entries.iter().take(number).find(is_twice).and_then(|earlier| {
             let name = &entry.value.name;
             at("at", format!("{name:?} is reserved at this time already, by the table at {}", earlier.place))
         })

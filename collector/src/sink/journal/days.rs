@@ -7,7 +7,7 @@ use collector_core::alert::Alert;
 use collector_core::incident::Kind;
 use collector_core::past::{Events, Short};
 use collector_core::signal::oom::Scope;
-use collector_core::standing::Standing;
+use collector_core::standing::{Standing, State};
 use rusqlite::params;
 use serde::Deserialize;
 
@@ -101,7 +101,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The last that was told of each advice since this moment, at most so many, the newest first.
+    /// The last state of each advice since this moment, and each time that it was followed; at most so many, the newest first.
     pub fn advice(&self, from: u64, most: usize) -> Result<Vec<Standing>> {
         let statement = format!("SELECT body FROM event WHERE id >= ? AND {ADVICE} ORDER BY id DESC LIMIT ?");
         let mut statement = self.connection().prepare(&statement).context("read the journal")?;
@@ -112,7 +112,8 @@ impl Reader {
         {
             let body: String = row.get(0).context("read the journal")?;
             let Ok(Advised { advice }) = serde_json::from_str(&body) else { continue };
-            if seen.insert(advice.advice.id.clone()) {
+            let is_newest = seen.insert(advice.advice.id.clone());
+            if is_newest || matches!(advice.state, State::Followed { .. }) {
                 found.push(advice);
             }
         }

@@ -13,18 +13,18 @@ const TICK: &str = "tick = \"500ms\"\n[models]\ninterval = \"500ms\"\n[workload]
 /// Everything takes so many times as long on a machine that is emulated: what is usual there is a matter of cause, not of time.
 const EMULATED: u32 = 5;
 
-/// How long it may take until the agent knows what is usual, and how long that is then left to become surer.
+/// How long it may take until the agent knows what is usual.
 const USUAL: Duration = Duration::from_secs(90);
+/// … and how long that is then left to become surer.
 const SURER: Duration = Duration::from_secs(5);
 /// How long the agent may take to tell of it.
 const TOLD: Duration = Duration::from_secs(40);
-/// How long after the first report nothing must be told where nothing happened, and how long evidence gathers before the end.
+/// For how long nothing must be told where nothing happened.
 const SILENCE: Duration = Duration::from_secs(16);
+/// How long evidence gathers after the first report, before the end.
 const LONGER: Duration = Duration::from_secs(5);
 /// A server is slower if requests take so many times as long.
 const SLOWER: f64 = 1.3;
-/// … and as usual if they take no more than this.
-const USUALLY: f64 = 1.1;
 /// How long it may take until it is as usual again.
 const END: Duration = Duration::from_secs(20);
 
@@ -63,10 +63,19 @@ impl Truth {
 /// How many requests of a server ended so far, and how many seconds all of them took: the witness for whether it is slower.
 pub type Took = (u64, f64);
 
-/// How many times as long requests take from the second moment to the third as from the first to the second.
-pub fn slower(moments: [Took; 3]) -> f64 {
-    let mean = |from: Took, until: Took| (until.1 - from.1) / until.0.saturating_sub(from.0).max(1) as f64;
-    mean(moments[1], moments[2]) / mean(moments[0], moments[1])
+/// How many times as long requests take from the second moment to the third as from the first to the second: 1 if it is
+/// not known how long they took before.
+pub fn slower([first, before, now]: [Took; 3]) -> f64 {
+    let mean = |from: Took, until: Took| {
+        let ended = until.0.saturating_sub(from.0);
+        (ended > 0).then(|| (until.1 - from.1) / ended as f64)
+    };
+    match (mean(first, before).filter(|usual| *usual > 0.0), mean(before, now)) {
+        (None, _) => 1.0,
+        // None ended since.
+        (Some(_), None) => f64::INFINITY,
+        (Some(usual), Some(since)) => since / usual,
+    }
 }
 
 /// The agent, and the server on this port, whose cgroup is `path`. Sentences are shown without `root`, which is long.
@@ -139,7 +148,7 @@ impl Watch<'_> {
         if truth.causes.is_empty() {
             let _ = interrupt::pause(patiently(SILENCE));
             let (told, slower) = (self.ours(begun), slower());
-            if slower > USUALLY && !told.is_empty() {
+            if slower > SLOWER && !told.is_empty() {
                 let cause = &told[0].last.cause;
                 return Err(format!("it became slower ({cause}): requests take {slower:.2} times as long"));
             }
@@ -184,4 +193,20 @@ impl Watch<'_> {
 fn show(truth: &Truth, told: &Told) {
     let evidence = &told.incident.evidence;
     println!("{}: {}", truth.name, serde_json::json!([evidence.slow, evidence.latency]));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_ends_no_request_any_more_is_slower_and_without_a_before_it_is_not() {
+        let (first, before) = ((10, 5.0), (20, 10.0));
+        assert_eq!(slower([first, before, (30, 20.0)]), 2.0);
+        assert_eq!(slower([first, before, before]), f64::INFINITY);
+        for now in [before, (30, 20.0)] {
+            assert_eq!(slower([before, before, now]), 1.0, "{now:?}");
+        }
+        assert_eq!(slower([first, (20, 5.0), (30, 5.0)]), 1.0, "requests that take no time");
+    }
 }

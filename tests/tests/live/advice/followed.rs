@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::{available_parallelism, sleep};
 use std::time::{Duration, Instant};
 
+use collector::clock::unix_ns;
 use collector::source::cgroup::Controller;
 use collector_core::action::{Action, Tool};
 use collector_core::advice::{Advice, Confidence};
@@ -23,7 +24,7 @@ use collector_core::statistic::model::Kind;
 use collector_core::statistic::workload::Statistic;
 use collector_tests::agent::{Agent, PATIENCE, headroom};
 use collector_tests::cgroup::Cgroup;
-use collector_tests::past::{leave, now};
+use collector_tests::past::leave;
 use collector_tests::process::Killed;
 use collector_tests::provocation::was_killed;
 use collector_tests::require::is_root;
@@ -56,9 +57,9 @@ impl Replay {
     fn until<T>(&mut self, agent: &Agent, what: &str, seen: impl Fn(&[Standing]) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let all = agent.samples();
-            for sample in &all[self.samples.len()..] {
-                let sample = slowed(sample, all[0].time);
+            for sample in agent.samples_from(self.samples.len()) {
+                let first = self.samples.first().map_or(sample.time, |first| first.time);
+                let sample = slowed(sample, first);
                 self.engine.apply(&sample);
                 self.samples.push(sample);
             }
@@ -73,8 +74,7 @@ impl Replay {
     }
 }
 
-fn slowed(sample: &Sample, first: u64) -> Sample {
-    let mut sample = sample.clone();
+fn slowed(mut sample: Sample, first: u64) -> Sample {
     sample.time = first + sample.time.saturating_sub(first) * PACE;
     match &mut sample.reading {
         Reading::Statistics(it) => {
@@ -138,10 +138,10 @@ fn advice_has_the_kernels_numbers_and_its_commands_do_what_it_says() {
     // Whatever else runs here: it gets what its quota allows.
     slow.try_weight(10 * 1024).unwrap();
     let killed = kill(&journal, &full);
-    days::host(&journal, now());
-    days::steady(&journal, &roomy.path, now(), ROOMY);
+    days::host(&journal, unix_ns());
+    days::steady(&journal, &roomy.path, unix_ns(), ROOMY);
     let most = full.peak().unwrap_or(TIGHT) as f32;
-    leave(&journal, Some(&full.path), [midnight(now())], |_| {
+    leave(&journal, Some(&full.path), [midnight(unix_ns())], |_| {
         vec![(Series::Memory, most), (Series::MemoryLimit, TIGHT as f32)]
     });
     let _held = [holds(&roomy, 40 * MIB), holds(&full, 4 * MIB)];

@@ -40,6 +40,11 @@ fn quota(cgroup: &Cgroup) -> f64 {
     numbers[0] / numbers[1]
 }
 
+/// Words as they are read, however lines were broken.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// A process that holds so much, and does nothing.
 fn holds(cgroup: &Cgroup, bytes: u64) -> Killed {
     let mut held = Killed(provoke!(cgroup, &["sleeper", &format!("anon={bytes}")]));

@@ -3,15 +3,17 @@
 use std::path::Path;
 use std::process::Output;
 
+use collector::clock::unix_ns;
 use collector_core::forecast::{Forecast, Resource, Shape};
 use collector_core::lease::Decision;
-use collector_core::past::{DAY_NAMES, hour_of_week};
+use collector_core::past::hour_of_week;
+use collector_core::zone::DAY_NAMES;
 use collector_tests::agent::headroom;
-use collector_tests::past::{now, quarters};
+use collector_tests::past::quarters;
 use collector_tests::scratch::scratch;
 use serde_json::Value;
 
-use super::days;
+use super::{days, words};
 
 /// The exit codes of a question about one more.
 const YES: i32 = 0;
@@ -32,12 +34,12 @@ fn forecast(journal: &Path, arguments: &[&str], code: i32) -> Forecast {
 
 fn text(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
-    String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ")
+    words(&String::from_utf8_lossy(&output.stdout))
 }
 
 #[test]
 fn forecasts_and_headroom_by_hour_have_the_numbers_of_the_history() {
-    let (journal, now) = (scratch(), now());
+    let (journal, now) = (scratch(), unix_ns());
     days::host(&journal, now);
     days::batch(&journal, now, 0);
     days::large(&journal, now);

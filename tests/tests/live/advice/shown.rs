@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use collector::clock::unix_ns;
 use collector_core::action::{self, Action, Kind, Object, Risk, Tool};
 use collector_core::advice::{Advice, Confidence, id};
 use collector_core::api::suggestions::{AdviceLine, AdviceStatus, Suggestions};
@@ -14,14 +15,14 @@ use collector_core::standing::{Effect, Standing, State};
 use collector_tests::agent::{Agent, PATIENCE, body, headroom};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::needs;
-use collector_tests::past::{now, remember};
+use collector_tests::past::remember;
 use collector_tests::process::{Killed, meminfo};
 use collector_tests::require::{is_root, tools};
 use collector_tests::scratch::{Scratch, scratch};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{ENOUGH, MIB, ROOMY, days, holds, limit, limit_file, page};
+use super::{ENOUGH, MIB, ROOMY, days, holds, limit, limit_file, page, words};
 use crate::mcp;
 
 /// In the name of a workload. Nothing of it may become more than text.
@@ -43,7 +44,7 @@ struct Stage {
     agent: Agent,
 }
 
-/// An advice as an agent told it: a memory limit from one value to another.
+/// An advice as an earlier agent reported it: a memory limit from one value to another.
 fn told(rule: &str, workload: &str, [before, after]: [u64; 2], since: u64, state: State) -> Outcome {
     let object = Object::Workload(workload.to_owned());
     let action = Action {
@@ -74,7 +75,7 @@ fn told(rule: &str, workload: &str, [before, after]: [u64; 2], since: u64, state
 
 impl Stage {
     fn new() -> Stage {
-        let (journal, now) = (scratch(), now());
+        let (journal, now) = (scratch(), unix_ns());
         let [roomy, raised, new] = [HOSTILE, "raised", "new"].map(Cgroup::new);
         roomy.limit(ROOMY);
         raised.limit(RAISED);
@@ -149,11 +150,6 @@ fn until<T, E: std::fmt::Debug>(what: &str, found: impl Fn() -> Result<T, E>) ->
         }
         sleep(Duration::from_millis(100));
     }
-}
-
-/// Words as they are read, however lines were broken.
-fn words(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The ids in a list of advice.

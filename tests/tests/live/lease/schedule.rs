@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use collector::zone;
+use collector::{clock, zone};
 use collector_tests::agent::Agent;
 use collector_tests::needs;
 use collector_tests::require::is_root;
@@ -16,7 +16,7 @@ use super::{TICK, json_of, sleeper, until, verb};
 
 /// A minute of local time that begins in so many seconds at least, as a clock shows it, and as seconds since the Unix epoch.
 fn minute(ahead: u64) -> (String, u64) {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = clock::unix_ns() / 1_000_000_000;
     let begins = (now + ahead).div_ceil(60) * 60;
     let local = begins.saturating_add_signed(zone::at(begins).unwrap().0) / 60 % (24 * 60);
     (format!("{:02}:{:02}", local / 60, local % 60), begins)
@@ -78,7 +78,8 @@ fn what_the_configuration_reserves_is_there_once_until_somebody_takes_it_up() {
         let output = verb(&socket, "reserve", &["--json", "--memory", "64M", "--unit", unit, "--pid", &pid]).output();
         json_of(&output.unwrap())["id"].as_u64().unwrap()
     };
-    let taker = [reserve("else"), reserve("chat")][1];
+    reserve("else");
+    let taker = reserve("chat");
     let taken = until(&socket, "it is taken up", |now| state(now, "chat") == "over");
     assert_eq!(planned(&taken), [("other", other)], "{taken}");
 

@@ -168,6 +168,22 @@ fn slowness_begins_with_the_requests_that_show_it() {
     assert!(since.abs_diff(stuck) <= MINUTE, "{} s from it", since.abs_diff(stuck) / SECOND);
 }
 
+/// At night so few requests come that no window says anything: that is not since when they are slow in the morning.
+#[test]
+fn a_quiet_night_is_no_slowness() {
+    let mut world = World::new(6);
+    world.serve(3 * HOUR, |_| usual(120.0));
+    for _ in 0..8 * HOUR / APART {
+        let reading = world.made.works(APART, 1);
+        world.hear(&reading);
+    }
+    let morning = world.made.time;
+    world.serve(10 * MINUTE, |_| Asked { slow: (3.0, 3.0), ..usual(120.0) });
+    assert_eq!(world.state(), State::Worse);
+    let since = world.standing().unwrap().lines.iter().filter_map(|line| line.since).min().unwrap();
+    assert!(since + 20 * MINUTE > morning, "{} s before", (morning - since) / SECOND);
+}
+
 #[test]
 fn it_ends_when_all_is_as_usual_again_and_the_baseline_learns_nothing_meanwhile() {
     let mut world = World::new(5);

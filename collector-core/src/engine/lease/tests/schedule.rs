@@ -198,6 +198,34 @@ fn a_table_that_changed_replaces_it_and_one_that_is_gone_gives_it_back() {
 }
 
 #[test]
+fn what_is_made_ahead_for_a_user_counts_against_the_limits_of_the_user_once_it_is_taken_up() {
+    let mut world = World::new(100 * GIB, 100 * GIB);
+    world.apply(Reading::Lease(Kept::Limits(Limits { leases: 1, share: 50, ..Limits::default() })));
+    let own = Entry { uid: 7, ..entry("Fri", "04:00", &memory(40 * GIB)) };
+    says(&mut world, &[own.clone(), Entry { unit: "other".into(), ..own }]);
+    world.tick(1);
+    assert_eq!(planned(&world).len(), 2);
+    let number = world.claim(7, chat(memory(40 * GIB)));
+    world.granted(number);
+    assert_eq!(planned(&world).len(), 1, "it took up its own");
+    let more = world.claim(7, now(memory(GIB)));
+    let (status, why, _) = world.refused(more);
+    assert!(status == 429 && why.contains("user 7 has 1 reservations already"), "{why}");
+}
+
+#[test]
+fn what_does_not_fit_is_said_again_after_a_change() {
+    let mut world = World::new(100 * GIB, 100 * GIB);
+    let table = entry("Fri", "06:00", &memory(400 * GIB));
+    says(&mut world, std::slice::from_ref(&table));
+    world.tick(30);
+    assert_eq!(world.refusals.len(), 1);
+    says(&mut world, &[Entry { seconds: HOUR, ..table }]);
+    world.tick(30);
+    assert_eq!(world.refusals.len(), 2);
+}
+
+#[test]
 fn a_lease_that_took_it_up_stays_when_its_table_goes() {
     let mut world = World::new(100 * GIB, 100 * GIB);
     says(&mut world, &[entry("Fri", "04:00", &memory(40 * GIB))]);

@@ -88,7 +88,8 @@ pub(in crate::incident::cause) const RUN_QUEUE: Rule = Rule {
             now >= super::WORSE * before || instead.is_none() && (1.0 - before) >= super::WORSE * (1.0 - now)
         };
         let waits = waits.filter(|(now, before)| now - before >= WAITED_BY && worse(*now, *before));
-        let waits = waits.filter(|(now, before)| instead.is_none_or(|instead| instead < TIMES * (now - before)));
+        let more = facts.now(Fact::CpuWait).zip(facts.usual(Fact::CpuWait)).map_or(0.0, |(now, before)| now - before);
+        let waits = waits.filter(|_| instead.is_none_or(|instead| instead < TIMES * more));
         let waits = waits.filter(|_| !facts.is_starved() || facts.asks());
         // Few tasks that wait little are not slow for it, whatever their share.
         let least = if facts.is_starved() { STARVED_LEAST } else { WAITED_LEAST };

@@ -5,7 +5,7 @@ use collector_core::statistic::model::{Kind, Statistic as OfModel};
 
 use super::Row;
 use super::gpu::{LINK, after, job};
-use super::server::{SHORT, serving, used};
+use super::server::{SHORT, crowded, preempts, serving, taken, used};
 use crate::made::{GIB, Host, MIB};
 
 /// A busy job on a GPU that has these numbers for so many minutes, and then others for seven hours.
@@ -61,26 +61,14 @@ pub(super) const HOSTS: &[Row] = &[
     Row {
         name: "small neighbour on the GPU",
         what: "The KV cache of vLLM is full while requests wait, and another workload holds 2 GiB of its GPU: too little to matter.",
-        make: || {
-            let (mut host, _, card) = serving(Kind::Vllm, 2, (3 * GIB, 95), &SHORT);
-            let other = host.workload("/system.slice/embed.service", 4 * GIB, 3 * GIB);
-            host.holds(card, other, 2 * GIB);
-            host.measures(card, &[(OfGpu::MemoryFree, GIB), (OfGpu::MemoryUsed, 79 * GIB)]);
-            after(host, 2)
-        },
+        make: || crowded(2, 2, 1),
         sure: &[],
         unsure: &["model_scale:llama"],
     },
     Row {
         name: "KV cache short beside another",
         what: "The KV cache of vLLM is full while requests wait; 12 GiB are free, which another workload on its GPU may need.",
-        make: || {
-            let (mut host, _, card) = serving(Kind::Vllm, 7, (20 * GIB, 95), &SHORT);
-            let other = host.workload("/system.slice/embed.service", 4 * GIB, 3 * GIB);
-            host.holds(card, other, 8 * GIB);
-            host.measures(card, &[(OfGpu::MemoryFree, 12 * GIB), (OfGpu::MemoryUsed, 68 * GIB)]);
-            after(host, 7)
-        },
+        make: || crowded(7, 8, 12),
         sure: &[],
         unsure: &["kv_cache_raise:vllm:8000"],
     },
@@ -97,27 +85,14 @@ pub(super) const HOSTS: &[Row] = &[
     Row {
         name: "preempted while others wait",
         what: "vLLM preempts requests while five wait, and its GPU has no memory left: there is too much to do.",
-        make: || {
-            let numbers = [(OfModel::KvUsed, 990_000), (OfModel::RequestsRunning, 40), (OfModel::RequestsWaiting, 5)];
-            let (mut host, ..) = serving(Kind::Vllm, 7, (2 * GIB, 95), &numbers);
-            host.counts(&[(OfModel::Preemptions, 1)]);
-            after(host, 7)
-        },
+        make: || preempts(5),
         sure: &[],
         unsure: &["model_scale:llama"],
     },
     Row {
         name: "slots taken, and the GPU is busy",
         what: "Requests wait while llama-server works on four, and its GPU is in use for 92 % of the time.",
-        make: || {
-            let numbers = [
-                (OfModel::Slots, 4),
-                (OfModel::RequestsRunning, 4),
-                (OfModel::RequestsWaiting, 2),
-                (OfModel::KvUsed, 300_000),
-            ];
-            after(serving(Kind::LlamaCpp, 7, (20 * GIB, 92), &numbers).0, 7)
-        },
+        make: || after(taken(92).0, 7),
         sure: &[],
         unsure: &["model_scale:llama"],
     },

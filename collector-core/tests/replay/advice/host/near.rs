@@ -1,4 +1,4 @@
-//! Hosts that come near to what a rule advises, and do not need it; or of which it is not sure.
+//! Hosts close to what a rule advises: they do not need it, or the rule is not sure.
 
 use collector_core::past::Day;
 use collector_core::statistic::model::{Kind, Statistic as OfModel};
@@ -6,7 +6,7 @@ use collector_core::statistic::workload::Statistic;
 
 use super::Row;
 use super::gpu::{HOST, after, job};
-use super::server::{SHORT, offload, prompts, serving};
+use super::server::{SHORT, offload, prompts, serving, taken};
 use super::shared::var;
 use crate::advice::{busy, day, host_days, limit, protect, swap};
 use crate::made::{GIB, Host, MIB};
@@ -178,13 +178,7 @@ pub(super) const HOSTS: &[Row] = &[
         name: "slots are not what is missing",
         what: "Requests wait while llama-server works on four and its GPU is in use for half of the time, because its CPU quota throttles it.",
         make: || {
-            let numbers = [
-                (OfModel::Slots, 4),
-                (OfModel::RequestsRunning, 4),
-                (OfModel::RequestsWaiting, 2),
-                (OfModel::KvUsed, 300_000),
-            ];
-            let (mut host, own, _) = serving(Kind::LlamaCpp, 7, (20 * GIB, 50), &numbers);
+            let (mut host, own, _) = taken(50);
             busy::of_cpus(&mut host, 8.0);
             busy::throttle(&mut host, own, 3);
             host.run(7 * 3600, 60).quota(own, 2000);

@@ -1,6 +1,7 @@
 //! Hosts whose model servers have wrong sizes: KV cache, places, prompt cache, and what they keep in host memory.
 
 use collector_core::past::Day;
+use collector_core::statistic::gpu::Statistic as OfGpu;
 use collector_core::statistic::model::{Kind, Memory, Statistic as OfModel};
 use collector_core::statistic::workload::Statistic;
 
@@ -44,6 +45,32 @@ pub(super) const SHORT: [(OfModel, u64); 5] = [
     (OfModel::GpuShare, 800_000),
 ];
 
+/// vLLM whose KV cache is full while requests wait, for so many hours. Another workload holds so many GiB of its GPU,
+/// and so many are free.
+pub(super) fn crowded(hours: u64, held: u64, free: u64) -> Host {
+    let (mut host, _, card) = serving(Kind::Vllm, hours, ((held + free) * GIB, 95), &SHORT);
+    let other = host.workload("/system.slice/embed.service", 4 * GIB, 3 * GIB);
+    host.holds(card, other, held * GIB);
+    host.measures(card, &[(OfGpu::MemoryFree, free * GIB), (OfGpu::MemoryUsed, (80 - free) * GIB)]);
+    after(host, hours)
+}
+
+/// vLLM that preempts a request each minute of seven hours while so many wait, and whose GPU has no memory left.
+pub(super) fn preempts(waiting: u64) -> Host {
+    let numbers = [(OfModel::KvUsed, 990_000), (OfModel::RequestsRunning, 40), (OfModel::RequestsWaiting, waiting)];
+    let (mut host, ..) = serving(Kind::Vllm, 7, (2 * GIB, 95), &numbers);
+    host.counts(&[(OfModel::Preemptions, 1)]);
+    after(host, 7)
+}
+
+/// llama-server that works on four requests, as many as it can, while two wait; its GPU is in use for so many percent
+/// of the time. What is returned is as of [`serving`], for seven hours.
+pub(super) fn taken(utilization: u64) -> (Host, u64, usize) {
+    let numbers =
+        [(OfModel::Slots, 4), (OfModel::RequestsRunning, 4), (OfModel::RequestsWaiting, 2), (OfModel::KvUsed, 300_000)];
+    serving(Kind::LlamaCpp, 7, (20 * GIB, utilization), &numbers)
+}
+
 /// SGLang that never used more than a fifth of its KV cache, beside another on its GPU.
 fn spacious() -> (Host, u64) {
     let numbers = [
@@ -81,12 +108,7 @@ pub(super) const HOSTS: &[Row] = &[
     Row {
         name: "two on a GPU",
         what: "The KV cache of vLLM is full while requests wait, its GPU has nothing left, and another workload holds 10 GiB of it.",
-        make: || {
-            let (mut host, _, card) = serving(Kind::Vllm, 2, (11 * GIB, 95), &SHORT);
-            let other = host.workload("/system.slice/embed.service", 4 * GIB, 3 * GIB);
-            host.holds(card, other, 10 * GIB).measures(card, &nothing_free());
-            after(host, 2)
-        },
+        make: || crowded(2, 10, 1),
         sure: &["gpu_shared:gpu0"],
         unsure: &[],
     },
@@ -112,27 +134,14 @@ pub(super) const HOSTS: &[Row] = &[
     Row {
         name: "too many at once",
         what: "vLLM preempts a request each minute while none wait, and its GPU has no memory left.",
-        make: || {
-            let numbers = [(OfModel::KvUsed, 990_000), (OfModel::RequestsRunning, 40), (OfModel::RequestsWaiting, 0)];
-            let (mut host, ..) = serving(Kind::Vllm, 7, (2 * GIB, 95), &numbers);
-            host.counts(&[(OfModel::Preemptions, 1)]);
-            after(host, 7)
-        },
+        make: || preempts(0),
         sure: &["concurrency_lower:vllm:8000"],
         unsure: &[],
     },
     Row {
         name: "too few slots",
         what: "Requests wait while llama-server works on four, its GPU is in use for half of the time, and its KV cache for 30 %.",
-        make: || {
-            let numbers = [
-                (OfModel::Slots, 4),
-                (OfModel::RequestsRunning, 4),
-                (OfModel::RequestsWaiting, 2),
-                (OfModel::KvUsed, 300_000),
-            ];
-            after(serving(Kind::LlamaCpp, 7, (20 * GIB, 50), &numbers).0, 7)
-        },
+        make: || after(taken(50).0, 7),
         sure: &["slots_raise:llama_cpp:8000"],
         unsure: &[],
     },
@@ -249,12 +258,6 @@ pub(super) const HOSTS: &[Row] = &[
         unsure: &[],
     },
 ];
-
-/// All of its memory but a GiB is taken.
-fn nothing_free() -> [(collector_core::statistic::gpu::Statistic, u64); 2] {
-    use collector_core::statistic::gpu::Statistic::{MemoryFree, MemoryUsed};
-    [(MemoryFree, GIB), (MemoryUsed, 79 * GIB)]
-}
 
 /// A server whose model was used in these hours of four weeks, and so many days ago for the last time.
 pub(super) fn used(kind: Kind, days_ago: u64, hours: impl Fn(usize) -> bool) -> Host {
