@@ -33,6 +33,7 @@ pub mod outcome;
 pub mod past;
 pub mod pattern;
 pub mod pressure;
+pub mod program;
 pub mod rate;
 pub mod recording;
 pub mod rule;

@@ -1,9 +1,10 @@
 //! Changes of a workload as actions: with what is set now, the risk, the undo, and the commands of whoever owns it.
 
 use super::command;
-use super::program::{self, Program, Setting};
+use super::program::{self, Setting};
 use super::{Action, Change, Kind, Object, Target};
 use crate::amount;
+use crate::program::{Flags, Program};
 
 impl Target {
     /// The action for a change; `None` if this host's cgroups cannot do it, or nobody could set that value.
@@ -100,9 +101,9 @@ impl Target {
         })
     }
 
-    /// Starts the program in it with other flags or variables.
-    pub fn configure(&self, program: Program, settings: &[Setting]) -> Option<Action> {
-        program::configure(Object::Workload(self.name.to_string()), Some(&self.owner), program, settings)
+    /// Starts the program in it with other flags or variables than it was `given`.
+    pub fn configure(&self, program: Program, settings: &[Setting], given: &Flags) -> Option<Action> {
+        program::configure(Object::Workload(self.name.to_string()), Some(&self.owner), program, settings, given)
     }
 
     /// What is set now, as a change and in words; `None` if that is not known.

@@ -74,6 +74,10 @@ pub fn huge_pages_defrag(before: Option<String>, after: &'static str) -> Action 
     of(Kind::Sysctl, DEFRAG, before, Some(after.to_owned()), commands)
 }
 
+/// The key of [`io_weights`], and what it sets.
+pub const SCHEDULER: &str = "queue/scheduler";
+pub const WEIGHING: &str = "bfq or io.cost";
+
 /// Lets weights of IO act on a disk: by BFQ, or by the kernel's cost model, for which the disk's number (`8:0`) must be known and cgroups
 /// be v2. `None` if that is no name of a disk.
 pub fn io_weights(disk: &str, number: Option<&str>, unified: bool) -> Option<Action> {
@@ -102,13 +106,13 @@ pub fn io_weights(disk: &str, number: Option<&str>, unified: bool) -> Option<Act
     let kind = Kind::Sysctl;
     let (risk, undo) =
         (kind.risk(true), "Choose the scheduler that it had (none or mq-deadline), or write enable=0.".to_owned());
-    let key = Some("queue/scheduler".to_owned());
+    let key = Some(SCHEDULER.to_owned());
     Some(Action {
         kind,
         object: Object::Disk(disk.to_owned()),
         key,
         before: None,
-        after: Some("bfq".to_owned()),
+        after: Some(WEIGHING.to_owned()),
         risk,
         undo,
         commands,

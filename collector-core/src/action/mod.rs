@@ -22,10 +22,10 @@ use utoipa::ToSchema;
 
 pub use change::Change;
 pub use file::{delete_model, delete_own_files, find_large, move_model};
-pub use host::{DEFRAG, huge_pages_defrag, io_weights, swap_file, sysctl, zram, zram_smaller};
+pub use host::{DEFRAG, SCHEDULER, WEIGHING, huge_pages_defrag, io_weights, swap_file, sysctl, zram, zram_smaller};
 pub use model::{load_model, unload_model};
 pub use process::end;
-pub use program::{Program, Setting, configure};
+pub use program::{Setting, configure};
 pub use risk::by_hand;
 pub use target::{Above, Known, Owner, Target};
 

@@ -1,16 +1,7 @@
-//! Programs that are started with other flags or variables: Ollama, llama.cpp, vLLM, SGLang. Knows their flags, and not which are wrong.
+//! A program that is started with other flags or variables, as an action. Knows how these are written, and not which are wrong.
 
 use super::{Action, Command, Kind, Object, Owner, Tool, quote};
-
-/// A program whose flags are known here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
-    /// Variables of `ollama serve`. What begins with `LLAMA_ARG_` it hands on to the servers that it starts.
-    Ollama,
-    LlamaCpp,
-    Vllm,
-    Sglang,
-}
+use crate::program::{Flags, Program};
 
 /// A flag or variable, and its value; none for a flag that has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,91 +21,25 @@ impl Setting {
     }
 }
 
-/// Names that exist, so that none is made up: llama.cpp b11434 (of older versions `--mlock` and `--no-mmap`, in place of `--load-mode`), vLLM
-/// 0.33, SGLang 0.5.23, Ollama 0.33.
-const OLLAMA: &[&str] = &[
-    "OLLAMA_CONTEXT_LENGTH",
-    "OLLAMA_FLASH_ATTENTION",
-    "OLLAMA_GPU_OVERHEAD",
-    "OLLAMA_KEEP_ALIVE",
-    "OLLAMA_KV_CACHE_TYPE",
-    "OLLAMA_MAX_LOADED_MODELS",
-    "OLLAMA_MAX_QUEUE",
-    "OLLAMA_NUM_PARALLEL",
-    "LLAMA_ARG_CACHE_RAM",
-];
-const LLAMA_CPP: &[&str] = &[
-    "--batch-size",
-    "--cache-ram",
-    "--cache-type-k",
-    "--cache-type-v",
-    "--ctx-checkpoints",
-    "--ctx-size",
-    "--fit-target",
-    "--gpu-layers",
-    "--load-mode",
-    "--mlock",
-    "--models-max",
-    "--n-cpu-moe",
-    "--no-mmap",
-    "--numa",
-    "--parallel",
-    "--sleep-idle-seconds",
-    "--threads",
-    "--threads-batch",
-    "--ubatch-size",
-];
-const VLLM: &[&str] = &[
-    "--cpu-offload-gb",
-    "--enable-prefix-caching",
-    "--enable-sleep-mode",
-    "--gpu-memory-utilization",
-    "--kv-cache-dtype",
-    "--kv-cache-memory-bytes",
-    "--kv-offloading-backend",
-    "--kv-offloading-size",
-    "--max-model-len",
-    "--max-num-batched-tokens",
-    "--max-num-seqs",
-];
-const SGLANG: &[&str] = &[
-    "--chunked-prefill-size",
-    "--context-length",
-    "--cpu-offload-gb",
-    "--enable-hierarchical-cache",
-    "--hicache-ratio",
-    "--hicache-size",
-    "--kv-cache-dtype",
-    "--max-running-requests",
-    "--mem-fraction-static",
-];
-
-impl Program {
-    pub const ALL: [Program; 4] = [Program::Ollama, Program::LlamaCpp, Program::Vllm, Program::Sglang];
-
-    /// The names of its settings that can be advised.
-    pub const fn names(self) -> &'static [&'static str] {
-        match self {
-            Program::Ollama => OLLAMA,
-            Program::LlamaCpp => LLAMA_CPP,
-            Program::Vllm => VLLM,
-            Program::Sglang => SGLANG,
-        }
-    }
-
-    const fn tool(self) -> (Tool, &'static str) {
-        match self {
-            Program::Ollama => (Tool::Ollama, "ollama serve"),
-            Program::LlamaCpp => (Tool::LlamaCpp, "llama-server"),
-            Program::Vllm => (Tool::Vllm, "vllm serve"),
-            Program::Sglang => (Tool::Sglang, "sglang.launch_server"),
-        }
+const fn tool(program: Program) -> (Tool, &'static str) {
+    match program {
+        Program::Ollama => (Tool::Ollama, "ollama serve"),
+        Program::LlamaCpp => (Tool::LlamaCpp, "llama-server"),
+        Program::Vllm => (Tool::Vllm, "vllm serve"),
+        Program::Sglang => (Tool::Sglang, "sglang.launch_server"),
     }
 }
 
 /// Starts a program with other settings: as a file for whoever starts it, where that is known, and as the flags or variables alone. `None` if
 /// a setting is none of the program's, or a value cannot be pasted safely.
-pub fn configure(object: Object, owner: Option<&Owner>, program: Program, settings: &[Setting]) -> Option<Action> {
+/// `given` are the flags that it has now, as far as they are known.
+pub fn configure(
+    object: Object,
+    owner: Option<&Owner>,
+    program: Program,
+    settings: &[Setting],
+    given: &Flags,
+) -> Option<Action> {
     if settings.is_empty() || settings.iter().any(|setting| !program.names().contains(&setting.name)) {
         return None;
     }
@@ -127,7 +52,7 @@ pub fn configure(object: Object, owner: Option<&Owner>, program: Program, settin
         _ => settings.iter().flat_map(|it| [Some(it.name.to_owned()), it.value.clone()]).flatten().collect(),
     };
     let text = quote::line(words.iter().map(String::as_str))?;
-    let (tool, name) = program.tool();
+    let (tool, name) = tool(program);
     let note = match program {
         Program::Ollama => format!("In the environment of {name}; then restart it."),
         _ => format!("In the command line of {name}, in place of a flag that is there; then restart it."),
@@ -139,8 +64,18 @@ pub fn configure(object: Object, owner: Option<&Owner>, program: Program, settin
     commands.push(Command::new(tool, text.clone()).note(note));
     let kind = Kind::Configure;
     let key = settings.iter().map(|setting| setting.name).collect::<Vec<_>>().join(" ");
-    let (risk, undo) = (kind.risk(true), kind.undo(None));
-    Some(Action { kind, object, key: Some(key), before: None, after: Some(text), risk, undo, commands })
+    let before = before(settings, given);
+    let (risk, undo) = (kind.risk(true), kind.undo(before.as_deref()));
+    Some(Action { kind, object, key: Some(key), before, after: Some(text), risk, undo, commands })
+}
+
+/// Which of these it was given, and how. `None` if it was given none, or if a value cannot be pasted safely.
+fn before(settings: &[Setting], given: &Flags) -> Option<String> {
+    let words = settings.iter().filter_map(|setting| {
+        let value = given.get(setting.name)?;
+        Some([setting.name, &**value].into_iter().filter(|word| !word.is_empty()))
+    });
+    quote::line(words.flatten()).filter(|line| !line.is_empty())
 }
 
 /// The variables as a file of whoever starts it.
@@ -189,7 +124,8 @@ mod tests {
     #[test]
     fn only_settings_that_exist_are_advised() {
         let unit = Owner::Unit { unit: "ollama.service".to_owned(), transient: false, user: None };
-        let configure = |program, settings: &[Setting]| configure(Object::Host, Some(&unit), program, settings);
+        let configure =
+            |program, settings: &[Setting]| configure(Object::Host, Some(&unit), program, settings, &Flags::new());
         assert_eq!(configure(Program::Vllm, &[Setting::new("--swap-space", 4)]), None, "it is gone");
         assert_eq!(configure(Program::Vllm, &[]), None);
         let action =
@@ -201,17 +137,22 @@ mod tests {
         assert_eq!(action.commands[0].text, "[Service]\nEnvironment=\"LLAMA_ARG_CACHE_RAM=2048\"\n");
         assert_eq!(action.commands[0].file.as_deref(), Some("/etc/systemd/system/ollama.service.d/60-headroom.conf"));
         assert_eq!(action.commands[1].text, "LLAMA_ARG_CACHE_RAM=2048");
+        assert_eq!((action.before, &*action.undo), (None, "Start it as before."));
     }
 
     #[test]
-    fn names_are_sorted_and_each_is_one_word() {
-        for program in Program::ALL {
-            let names = program.names();
-            let valid = |name: &&str| match program {
-                Program::Ollama => name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'),
-                _ => name.starts_with("--") && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'),
-            };
-            assert!(names.iter().all(valid), "{program:?}");
-        }
+    fn what_it_was_given_is_how_it_is_undone() {
+        let given: Flags = [("--parallel", "4"), ("--mlock", ""), ("--threads", "8"), ("--cache-ram", "$(x)\n")]
+            .map(|(name, value)| (name.into(), value.into()))
+            .into();
+        let of = |settings: &[Setting]| {
+            let action = configure(Object::Host, None, Program::LlamaCpp, settings, &given).unwrap();
+            (action.before.unwrap_or_default(), action.undo)
+        };
+        let (before, undo) =
+            of(&[Setting::new("--parallel", 2), Setting::flag("--mlock"), Setting::new("--ctx-size", 9)]);
+        assert_eq!((&*before, &*undo), ("--parallel 4 --mlock", "Start it with --parallel 4 --mlock again."));
+        assert_eq!(of(&[Setting::new("--ctx-size", 9)]), (String::new(), "Start it as before.".to_owned()));
+        assert_eq!(of(&[Setting::new("--cache-ram", 9)]).0, "", "nobody can paste that");
     }
 }

@@ -1,6 +1,7 @@
 //! Changes of a workload's memory limits and of its server's settings, as actions. Knows no rule, and not what is typed.
 
-use crate::action::{Action, Owner, Program, Setting, Target};
+use crate::action::{Action, Owner, Setting, Target};
+use crate::program::{Flags, Program};
 use crate::target;
 use crate::view::View;
 
@@ -30,9 +31,15 @@ pub(super) fn cpu_weight(target: &Target, weight: u64) -> Option<Action> {
     Some(action)
 }
 
-/// Each of these alone.
-pub(super) fn configure(view: &View, workload: &str, program: Program, settings: &[Setting]) -> Vec<Action> {
+/// Each of these alone, of a server that was `given` these flags.
+pub(super) fn configure(
+    view: &View,
+    workload: &str,
+    program: Program,
+    settings: &[Setting],
+    given: &Flags,
+) -> Vec<Action> {
     let Some(target) = target::of(view, workload) else { return Vec::new() };
-    let each = settings.iter().filter_map(|setting| target.configure(program, std::slice::from_ref(setting)));
+    let each = settings.iter().filter_map(|setting| target.configure(program, std::slice::from_ref(setting), given));
     each.collect()
 }

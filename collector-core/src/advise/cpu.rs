@@ -3,10 +3,11 @@
 use super::change::cpu_weight;
 use super::draft::draft;
 use super::{Given, Judged, Rule};
-use crate::action::{Action, Object, Program, Risk, Setting, Target, by_hand};
+use crate::action::{Action, Object, Risk, Setting, Target, by_hand};
 use crate::advice::{Advice, Confidence, Evidence, Saves, Unit};
 use crate::amount::{duration, fixed, percent};
 use crate::identity::Kind;
+use crate::program::Program;
 use crate::statistic::contention;
 use crate::statistic::host::Statistic as OfHost;
 use crate::statistic::model;
@@ -225,7 +226,8 @@ fn fewer(given: &Given<'_>, found: &Throttled<'_>) -> Option<Action> {
     let is_llama =
         server.server.kind == Some(model::Kind::LlamaCpp) && server.server.parent.is_none() && more.is_none();
     let threads = found.quota.floor().max(1.0);
-    is_llama.then(|| found.target.configure(Program::LlamaCpp, &[Setting::new("--threads", threads)])).flatten()
+    let settings = [Setting::new("--threads", threads)];
+    is_llama.then(|| found.target.configure(Program::LlamaCpp, &settings, &server.server.flags)).flatten()
 }
 
 fn weight(given: &Given<'_>, judged: &mut Judged) {

@@ -143,6 +143,7 @@ impl World {
             cgroup: Some(OWN),
             workload: None,
             parent: None,
+            flags: Arc::default(),
         };
         if self.serves {
             let answer = Answer { state: State::Up, why: None, took: 1, memory: self.memory, models };

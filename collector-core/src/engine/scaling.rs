@@ -113,6 +113,7 @@ mod tests {
             cgroup,
             workload: Some("vllm.service".into()),
             parent: None,
+            flags: Arc::default(),
         });
         let models = vec![Model { name: "m".into(), values: numbers.iter().copied().collect(), latency: Vec::new() }];
         let answer = Some(Answer { state: State::Up, why: None, took: 1, memory: None, models });

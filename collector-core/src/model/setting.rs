@@ -1,7 +1,11 @@
 //! What a server's command line says about asking it and of what it may keep in host memory. Knows flags, and no process.
 
+use std::sync::Arc;
+
 use crate::need::flag;
+use crate::program::{Flags, Program, is_switch};
 use crate::statistic::model::WHOLE;
+use crate::text;
 
 /// Settings of a server, as far as its command line says them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub struct Settings {
     pub gpu_share: Option<u64>,
     /// It was told to tell no numbers, by this flag.
     pub silent: Option<&'static str>,
+    /// Those that can be advised.
+    pub flags: Arc<Flags>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +37,9 @@ pub enum PromptCache {
     Bytes(u64),
     Unlimited,
 }
+
+/// The longest value of a flag in bytes: whoever started the server wrote it.
+const VALUE: usize = 64;
 
 /// Arguments of a command line. The last of several counts.
 #[derive(Debug)]
@@ -81,6 +90,20 @@ fn is(argument: &str, names: &[&str]) -> bool {
     names.iter().any(|name| same(name))
 }
 
+/// What it says of the flags that can be advised.
+fn advisable<T: AsRef<str>>(program: Program, arguments: Arguments<'_, T>) -> Arc<Flags> {
+    let each = program.names().iter().filter_map(|name| {
+        let spellings: Vec<&str> = program.spellings(name).collect();
+        let value = match is_switch(name) {
+            true => arguments.has(&spellings).then_some("")?,
+            false => arguments.value(&spellings)?,
+        };
+        let value = text::shown(&value[..value.floor_char_boundary(VALUE)]);
+        Some((Arc::from(*name), Arc::from(value)))
+    });
+    Arc::new(each.collect())
+}
+
 const MIB: u64 = 1 << 20;
 const SECOND: u64 = 1_000_000_000;
 
@@ -100,6 +123,7 @@ pub(super) fn llama<T: AsRef<str>>(arguments: Arguments<'_, T>) -> Settings {
             Some(Ok(None)) => PromptCache::Unlimited,
             Some(Ok(Some(mib))) => PromptCache::Bytes(mib.saturating_mul(MIB)),
         }),
+        flags: advisable(Program::LlamaCpp, arguments),
         ..Settings::default()
     }
 }
@@ -114,6 +138,7 @@ pub(super) fn vllm<T: AsRef<str>>(arguments: Arguments<'_, T>) -> Settings {
         weight_offload: gibibytes("--cpu-offload-gb"),
         gpu_share: arguments.value(&["--gpu-memory-utilization"]).and_then(share),
         silent: arguments.has(&["--disable-log-stats"]).then_some("--disable-log-stats"),
+        flags: advisable(Program::Vllm, arguments),
         ..Settings::default()
     }
 }
@@ -126,6 +151,7 @@ pub(super) fn sglang<T: AsRef<str>>(arguments: Arguments<'_, T>) -> Settings {
         gpu_share: arguments.value(&["--mem-fraction-static"]).and_then(share),
         // Of each rank, in powers of ten.
         offload: gigabytes.map(|size| size.saturating_mul(SECOND).saturating_mul(ranks)),
+        flags: advisable(Program::Sglang, arguments),
         ..Settings::default()
     }
 }
@@ -174,6 +200,21 @@ mod tests {
     }
 
     #[test]
+    fn flags_that_can_be_advised_are_kept_by_their_long_names_and_bounded() {
+        let of = |program, line: &str| {
+            let words = words(line);
+            let flags = advisable(program, Arguments(&words));
+            flags.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
+        };
+        let line = "-m x --api-key secret -c 4096 --mlock -np 2 --parallel 4 -cram";
+        assert_eq!(of(Program::LlamaCpp, line), "--ctx-size 4096, --mlock , --parallel 4");
+        assert_eq!(of(Program::Vllm, "m --max_num_seqs=8 -c 4096"), "--max-num-seqs 8");
+        let long = of(Program::Vllm, &format!("--max-num-seqs {}", "é".repeat(100)));
+        assert_eq!(long, format!("--max-num-seqs {}", "é".repeat(32)));
+        assert_eq!(of(Program::Sglang, "--context-length \u{1b}[31m"), "--context-length \\x1b[31m");
+    }
+
+    #[test]
     fn caches_in_host_memory_have_a_size() {
         let line = words("--kv-offloading-size 32 --max-num-seqs=256 --disable-log-stats");
         let expected = Settings {
@@ -182,10 +223,11 @@ mod tests {
             silent: Some("--disable-log-stats"),
             ..Settings::default()
         };
-        assert_eq!(vllm(Arguments(&line)), expected);
+        assert_eq!(Settings { flags: Arc::default(), ..vllm(Arguments(&line)) }, expected);
         let shares = vllm(Arguments(&words("--cpu-offload-gb 4 --gpu-memory-utilization=0.85")));
         assert_eq!((shares.weight_offload, shares.gpu_share), (Some(4 << 30), Some(850_000)));
-        assert_eq!(vllm(Arguments(&words("--cpu-offload-gb 0 --gpu-memory-utilization 92"))), Settings::default());
+        let none = vllm(Arguments(&words("--cpu-offload-gb 0 --gpu-memory-utilization 92")));
+        assert_eq!(Settings { flags: Arc::default(), ..none }, Settings::default());
         assert_eq!(sglang(Arguments(&words("--mem-fraction-static 0.7"))).gpu_share, Some(700_000));
         assert_eq!(sglang(Arguments(&words("--hicache-size 10 --tp 4"))).offload, Some(40_000_000_000));
         assert_eq!(sglang(Arguments(&words("--hicache-size 0"))).offload, None);

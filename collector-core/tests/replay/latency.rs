@@ -115,6 +115,7 @@ impl World {
                 cgroup: Some(ID),
                 workload: None,
                 parent: None,
+                flags: Arc::default(),
             };
             self.apply(Reading::Model(model::Reading { server: Arc::new(server), answer: Some(answer) }));
             self.apply(Reading::Tick);

@@ -33,6 +33,7 @@ fn fired(answer: impl Fn(u64) -> Option<Answer>) -> BTreeSet<String> {
         cgroup: Some(ID),
         workload: None,
         parent: None,
+        flags: Arc::default(),
     });
     fired_at(|second| Reading::Model(model::Reading { server: server.clone(), answer: answer(second) }))
 }

@@ -8,9 +8,10 @@ use std::process::Command;
 use std::sync::Arc;
 
 use collector_core::action::{
-    Action, Change, Known, Owner, Program, Setting, Target, Tool, io_weights, swap_file, sysctl, zram,
+    Action, Change, Known, Owner, Setting, Target, Tool, io_weights, swap_file, sysctl, zram,
 };
 use collector_core::identity::{Identity, Names};
+use collector_core::program::{Flags, Program};
 use collector_tests::require::installed;
 use collector_tests::scratch::scratch;
 use collector_tests::{applies, needs};
@@ -87,8 +88,9 @@ fn systemd_knows_each_setting() {
     assert!(!own("MemoryMost=20G\n").is_empty());
 
     let setting = Setting::new("OLLAMA_KEEP_ALIVE", "5 % \"x\"");
-    let ollama =
-        target("/system.slice/ollama.service", &Names::default()).configure(Program::Ollama, &[setting]).unwrap();
+    let ollama = target("/system.slice/ollama.service", &Names::default())
+        .configure(Program::Ollama, &[setting], &Flags::new())
+        .unwrap();
     assert_eq!(ollama.commands[0].tool, Tool::Systemd);
     let text = ollama.commands[0].text.strip_prefix("[Service]\n").unwrap().to_owned();
     assert_eq!(own(&text), Vec::<String>::new(), "{text}");
@@ -191,7 +193,7 @@ fn a_fragment_for_compose_is_yaml() {
     );
 
     let setting = Setting::new("LLAMA_ARG_CACHE_RAM", "1: \"x\"");
-    let environment = target.configure(Program::Ollama, &[setting]).unwrap();
+    let environment = target.configure(Program::Ollama, &[setting], &Flags::new()).unwrap();
     let file: Value = serde_norway::from_str(&environment.commands[0].text).unwrap();
     assert_eq!(file["services"]["SERVICE"]["environment"]["LLAMA_ARG_CACHE_RAM"], "1: \"x\"");
 }

@@ -1,14 +1,16 @@
 //! Mapped models that others press out of the page cache. Of one at its own limit `limit/` tells.
 
-use crate::action::{Action, Object, Program, Risk, Setting, by_hand};
+use crate::action::{Action, Object, Risk, Setting, by_hand};
 use crate::advice::{Advice, Confidence, Evidence, Unit};
 use crate::advise::change::{configure, memory_high};
 use crate::advise::draft::draft;
 use crate::advise::need::{MARGIN, Need, REACH_NS, Served, Servers, need, reads_again, round_up, sized};
 use crate::advise::{Given, Judged, Rule};
 use crate::amount::bytes;
+use crate::program::Program;
 use crate::statistic::model::Kind;
 use crate::statistic::workload::Statistic;
+use crate::view::model::Told;
 use crate::view::slow::Fact;
 use crate::view::workload::Workload;
 
@@ -149,7 +151,7 @@ fn pressed(given: &Given<'_>, workload: &Workload, served: Served) -> Option<Adv
 fn lock(given: &Given<'_>, workload: &Workload) -> Vec<Action> {
     let view = given.view;
     let mut servers = view.models.servers.values();
-    let llama = servers.any(|told| {
+    let llama = servers.find(|told| {
         let own = told.workload(&view.workloads).is_some_and(|other| other.name == workload.name);
         own && told.server.kind == Some(Kind::LlamaCpp)
     });
@@ -159,5 +161,6 @@ fn lock(given: &Given<'_>, workload: &Workload) -> Vec<Action> {
         Setting::new("--load-mode", "none"),
         Setting::flag("--no-mmap"),
     ];
-    if llama { configure(view, &workload.name, Program::LlamaCpp, &settings) } else { Vec::new() }
+    let of = |told: &Told| configure(view, &workload.name, Program::LlamaCpp, &settings, &told.server.flags);
+    llama.map(|told| of(told)).unwrap_or_default()
 }

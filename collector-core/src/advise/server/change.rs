@@ -1,7 +1,8 @@
 //! How a server is started otherwise: its flags, or the variables of what starts it. Knows flags, and no rule.
 
 use super::Served;
-use crate::action::{self, Action, Program, Setting};
+use crate::action::{self, Action, Setting};
+use crate::program::{Flags as Given, Program};
 use crate::statistic::model::Kind;
 use crate::target;
 
@@ -28,10 +29,15 @@ pub(super) fn configure(served: &Served<'_>, flags: &Flags) -> Vec<Action> {
         return Vec::new();
     }
     let settings: Vec<Setting> = settings.iter().map(|(name, value)| Setting::new(name, value)).collect();
+    let given = match program {
+        // Nobody may read its variables.
+        Program::Ollama => &Given::new(),
+        _ => &*served.told.server.flags,
+    };
     let target = served.workload.and_then(|workload| target::of(served.given.view, &workload.name));
     let action = match target {
-        Some(target) => target.configure(program, &settings),
-        None => action::configure(served.object(), None, program, &settings),
+        Some(target) => target.configure(program, &settings, given),
+        None => action::configure(served.object(), None, program, &settings, given),
     };
     action.into_iter().collect()
 }

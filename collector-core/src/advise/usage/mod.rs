@@ -6,13 +6,12 @@ mod reserve;
 use std::sync::Arc;
 
 use super::{Given, Judged, Rule};
-use crate::action::{
-    self, Action, Command, Kind, Object, Program, Risk, Setting, Tool, by_hand, load_model, unload_model,
-};
+use crate::action::{self, Action, Command, Kind, Object, Risk, Setting, Tool, by_hand, load_model, unload_model};
 use crate::advice::{Advice, Confidence, Evidence, Saves, Unit};
 use crate::amount;
 use crate::past::model::Use;
 use crate::past::{HOURS, Hour, hour_of_week};
+use crate::program::{Flags, Program};
 use crate::statistic::model as server;
 use crate::statistic::model::Statistic::{GeneratedTokens, PromptTokens, Requests};
 use crate::target;
@@ -273,8 +272,8 @@ fn keep(given: &Given<'_>, judged: &mut Judged) {
         let breaks = 4.0 * hours - quarters;
         let settings = [Setting::new("OLLAMA_KEEP_ALIVE", "1h")];
         let action = match workload.and_then(|workload| target::of(given.view, &workload.name)) {
-            Some(target) => target.configure(Program::Ollama, &settings),
-            None => action::configure(object.clone(), None, Program::Ollama, &settings),
+            Some(target) => target.configure(Program::Ollama, &settings, &Flags::new()),
+            None => action::configure(object.clone(), None, Program::Ollama, &settings, &Flags::new()),
         };
         judged.advice.push(Advice {
             id: format!("{KEEP}:{model}"),

@@ -43,6 +43,7 @@ fn tell(view: &mut View, kind: server::Kind, models: &[&str], cgroup: Option<Id>
         cgroup,
         workload: Some("ollama.service".into()),
         parent: None,
+        flags: Arc::default(),
     });
     let model = |name: &&str| Model {
         name: (*name).into(),

@@ -17,7 +17,7 @@ const S: u64 = 1_000_000_000;
 fn server(name: &str) -> Arc<Server> {
     let (name, url) = (name.into(), "http://127.0.0.1:8000".into());
     let (kind, pid) = (Some(Kind::Vllm), Some(7));
-    Arc::new(Server { name, kind, url, pid, cgroup: Some(ID), workload: None, parent: None })
+    Arc::new(Server { name, kind, url, pid, cgroup: Some(ID), workload: None, parent: None, flags: Arc::default() })
 }
 
 fn tell(engine: &mut Engine, time: u64, model: Model) {

@@ -1,10 +1,14 @@
 //! Whether an advice was followed: what its action sets, as it is now, against what it was and what was advised.
 
-use crate::action::{Action, DEFRAG, Kind, Object};
+use std::collections::BTreeMap;
+
+use crate::action::{Action, DEFRAG, Kind, Object, SCHEDULER, WEIGHING};
 use crate::advice::Advice;
-use crate::statistic::host;
+use crate::program::Flags;
 use crate::statistic::workload::Statistic;
+use crate::statistic::{disk, host};
 use crate::view::View;
+use crate::view::model::Told;
 
 /// Whoever went so far of the way followed it.
 const WAY: f64 = 0.75;
@@ -22,6 +26,9 @@ enum Value {
 /// What it was set to, if one of its actions was carried out, by whomever.
 pub fn followed(view: &View, advice: &Advice) -> Option<String> {
     advice.actions.iter().find_map(|action| {
+        if action.kind == Kind::Configure {
+            return configured(view, action);
+        }
         if let Some(now) = word(view, action) {
             let is_new = action.before.as_deref() != Some(now) && action.after.as_deref() == Some(now);
             return is_new.then(|| now.to_owned());
@@ -33,6 +40,50 @@ pub fn followed(view: &View, advice: &Advice) -> Option<String> {
             Value::Unlimited => "max".to_owned(),
         })
     })
+}
+
+/// What a server was started with, if these are the flags that were advised, or about these.
+fn configured(view: &View, action: &Action) -> Option<String> {
+    let advised = flags(action.after.as_deref()?);
+    let before = action.before.as_deref().map(flags).unwrap_or_default();
+    let is_as_advised = |given: &Flags| {
+        advised.iter().all(|(name, after)| {
+            let Some(now) = given.get(*name) else { return false };
+            match (parse(now), parse(after)) {
+                (Some(now), Some(after)) => {
+                    let before = before.get(name).and_then(|value| parse(value));
+                    before == Some(now) && now == after || is_about(before, now, after)
+                }
+                _ => **now == **after,
+            }
+        })
+    };
+    let is_new =
+        |given: &Flags| advised.keys().any(|name| before.get(name).copied() != given.get(*name).map(|now| &**now));
+    let given = servers(view, &action.object).find(|given| is_as_advised(given) && is_new(given))?;
+    let words = advised.keys().flat_map(|name| [*name, given.get(*name).map_or("", |now| now)]);
+    Some(words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" "))
+}
+
+/// The flags of the servers that an object is or has.
+fn servers<'a>(view: &'a View, object: &'a Object) -> impl Iterator<Item = &'a Flags> {
+    let is_meant = move |told: &Told| match object {
+        Object::Server(name) => *told.server.name == **name,
+        Object::Workload(name) => told.workload(&view.workloads).is_some_and(|it| *it.name == **name),
+        _ => false,
+    };
+    let servers = view.models.servers.values().filter(move |told| is_meant(told));
+    servers.map(|told| &*told.server.flags)
+}
+
+/// Flags as an action writes them; without a value for one that has none.
+fn flags(text: &str) -> BTreeMap<&str, &str> {
+    let mut words = text.split(' ').peekable();
+    let mut flags = BTreeMap::new();
+    while let Some(name) = words.next() {
+        flags.insert(name, words.next_if(|word| !word.starts_with("--")).unwrap_or_default());
+    }
+    flags
 }
 
 fn is_about(before: Option<Value>, now: Value, after: Value) -> bool {
@@ -75,6 +126,10 @@ fn current(view: &View, action: &Action) -> Option<Value> {
 
 /// A word that an action sets, as it is now; none where the view does not have it, and of what is no word.
 fn word(view: &View, action: &Action) -> Option<&'static str> {
+    if let (Object::Disk(name), Some(SCHEDULER)) = (&action.object, action.key.as_deref()) {
+        let weighs = view.host.disks.get(name.as_str())?.get(disk::Statistic::Weighs)?;
+        return Some(if weighs > 0 { WEIGHING } else { "another" });
+    }
     let is_defrag = action.kind == Kind::Sysctl && action.key.as_deref() == Some(DEFRAG);
     let place = view.host.statistics.get(host::Statistic::HugePagesDefrag).filter(|_| is_defrag)?;
     host::DEFRAG.get(usize::try_from(place).ok()?).copied()
@@ -90,10 +145,13 @@ fn parse(text: &str) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::action::Risk;
     use crate::advice::Confidence;
     use crate::advise::stage::Host;
+    use crate::statistic::model::Server;
     use crate::statistic::{contention, model};
 
     fn action(kind: Kind, key: &str, before: Option<&str>, after: &str) -> Action {
@@ -173,6 +231,52 @@ mod tests {
             found(set, host::Statistic::HugePagesDefrag, now)
         };
         assert_eq!((of(3).as_deref(), of(4), of(2), of(9)), (Some("defer+madvise"), None, None, None));
+    }
+
+    #[test]
+    fn a_server_that_was_started_with_other_flags_is_seen() {
+        let mut host = Host::new(&["/system.slice/llama.service"]);
+        host.serve(1, 1, model::Kind::LlamaCpp);
+        let name = host.view.models.servers.keys().next().unwrap().clone();
+        let of = |host: &mut Host, before: Option<&str>, after: &str, given: &[(&str, &str)]| {
+            let told = Arc::make_mut(host.view.models.servers.get_mut(&name).unwrap());
+            let flags = given.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            told.server = Arc::new(Server { flags: Arc::new(flags), ..(*told.server).clone() });
+            let found = |object: Object| {
+                let advice = super::super::tests::advice("rule", object.clone(), Confidence::High, 0.0);
+                let action = Action { object, ..action(Kind::Configure, "flags", before, after) };
+                followed(&host.view, &Advice { actions: vec![action], ..advice })
+            };
+            let by_workload = found(Object::Workload("llama.service".to_owned()));
+            assert_eq!(found(Object::Server(name.to_string())), by_workload);
+            assert_eq!(found(Object::Server("vllm:1".to_owned())), None);
+            by_workload
+        };
+        let mut of = |before, after, given: &[_]| of(&mut host, before, after, given).unwrap_or_default();
+        assert_eq!(of(None, "--cache-ram 1024", &[("--cache-ram", "1024"), ("--threads", "2")]), "--cache-ram 1024");
+        assert_eq!(of(Some("--cache-ram 8192"), "--cache-ram 1024", &[("--cache-ram", "1000")]), "--cache-ram 1000");
+        assert_eq!(of(Some("--cache-ram 8192"), "--cache-ram 1024", &[("--cache-ram", "8192")]), "", "as before");
+        assert_eq!(of(Some("--cache-ram 8192"), "--cache-ram 1024", &[]), "", "left out: that is another value");
+        assert_eq!(of(None, "--mlock", &[("--mlock", "")]), "--mlock");
+        assert_eq!(of(None, "--load-mode none", &[("--load-mode", "mmap")]), "");
+        let (before, after) = (Some("--ctx-size 4096"), "--ctx-size 4096 --parallel 2");
+        assert_eq!(of(before, after, &[("--ctx-size", "4096"), ("--parallel", "2")]), "--ctx-size 4096 --parallel 2");
+        assert_eq!(of(before, after, &[("--ctx-size", "4096")]), "");
+        assert_eq!(of(Some("--threads -1"), "--threads 2", &[("--threads", "-1")]), "");
+    }
+
+    #[test]
+    fn a_disk_on_which_weights_act_now_is_seen_whatever_makes_them_act() {
+        let mut view = View::default();
+        let advice = super::super::tests::advice("rule", Object::Host, Confidence::High, 0.0);
+        let advice = Advice { actions: vec![crate::action::io_weights("sda", None, true).unwrap()], ..advice };
+        let mut of = |weighs| {
+            view.host.disks.clear();
+            view.host.disks.insert("sda".into(), [(disk::Statistic::Weighs, weighs)].into_iter().collect());
+            followed(&view, &advice)
+        };
+        assert_eq!((of(0), of(1).as_deref()), (None, Some(WEIGHING)));
+        assert_eq!(followed(&View::default(), &advice), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::cgroup::Id;
+use crate::program::Flags;
 
 pub use latency::{EDGES, Latency, Stage};
 pub use memory::Memory;
@@ -156,6 +157,13 @@ pub struct Server {
     /// The name of the server that started it: Ollama, or a router.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Arc<str>>,
+    /// Flags of its command line that can be advised.
+    #[serde(default, skip_serializing_if = "has_none")]
+    pub flags: Arc<Flags>,
+}
+
+fn has_none(flags: &Flags) -> bool {
+    flags.is_empty()
 }
 
 /// How a server answered.

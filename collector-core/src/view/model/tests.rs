@@ -19,6 +19,7 @@ fn server(name: &str, pid: u32) -> Arc<Server> {
         cgroup,
         workload: None,
         parent: None,
+        flags: Arc::default(),
     })
 }
 

@@ -227,6 +227,7 @@ impl Host {
             cgroup: Some(id(workload)),
             workload: None,
             parent: None,
+            flags: Arc::default(),
         };
         let models =
             vec![Model { name: "llama".into(), values: numbers.iter().copied().collect(), ..Model::default() }];

@@ -120,6 +120,7 @@ impl Servers {
             cgroup: seen.candidate.and_then(|candidate| candidate.cgroup),
             workload: seen.configured.and_then(|configured| configured.workload.clone()),
             parent: self.all.get(known).and_then(|entry| entry.server.parent.clone()),
+            flags: seen.candidate.map(|candidate| candidate.found.settings.flags.clone()).unwrap_or_default(),
         };
         let same = self.all.get(known).filter(|entry| *entry.server == server).map(|entry| entry.server.clone());
         let server = same.unwrap_or_else(|| Arc::new(server));

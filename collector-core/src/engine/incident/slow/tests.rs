@@ -122,6 +122,7 @@ impl Played {
             cgroup: Some(ID),
             workload: None,
             parent: None,
+            flags: Arc::default(),
         };
         let answer = Answer { state: State::Up, why: None, took: 1, models: vec![served], memory: None };
         self.apply(Reading::Model(model::Reading { server: server.into(), answer: Some(answer) }));

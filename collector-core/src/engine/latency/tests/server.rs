@@ -98,6 +98,7 @@ impl Made {
             cgroup: None,
             workload: None,
             parent: None,
+            flags: Arc::default(),
         };
         let latency =
             [none(Stage::FirstToken, &FIRST), none(Stage::BetweenTokens, &BETWEEN), none(Stage::EndToEnd, &WHOLE)];
