@@ -16,6 +16,8 @@ const CACHE_BYTES: u64 = 8192 << 20;
 /// What does not change from round to round.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Learnt {
+    /// Its kind was recognised once.
+    pub known: bool,
     /// Name of its model.
     pub name: Option<Arc<str>>,
     /// Bytes of its weights, as it says.

@@ -18,7 +18,7 @@ use round::{Round, cut};
 
 /// How long what a server does not answer is not asked again, in nanoseconds.
 const AGAIN_NS: u64 = 600_000_000_000;
-/// How long a server that nobody knows is left alone.
+/// How long a server that was never known is left alone.
 const UNKNOWN_NS: u64 = 60_000_000_000;
 
 /// Asks one server, round after round: [`begin`](Asker::begin), then [`next`](Asker::next) until it is `None`, each followed by
@@ -132,7 +132,8 @@ impl Asker {
                 Some(_) => "it said nothing that can be understood",
             };
             self.round.settle(State::Failed, why);
-            if self.kind.is_none() && self.learnt.lacks.is_empty() {
+            // One that was known once is a model server that has trouble: when that ends is to be seen at once.
+            if self.kind.is_none() && self.learnt.lacks.is_empty() && !self.learnt.known {
                 let again = self.round.now.saturating_add(UNKNOWN_NS);
                 self.learnt.lacks = Get::ALL.into_iter().map(|get| (get, again)).collect();
             }
@@ -253,6 +254,7 @@ impl Asker {
 
     fn recognise(&mut self, kind: Kind) {
         self.kind = Some(kind);
+        self.learnt.known = true;
         self.round.todo.clear();
     }
 

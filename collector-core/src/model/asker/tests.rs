@@ -210,6 +210,17 @@ fn what_is_no_model_server_is_left_alone_for_a_while() {
 }
 
 #[test]
+fn the_end_of_a_servers_trouble_is_seen_in_the_next_round() {
+    let mut asker = Asker::configured(None);
+    let broken = ("/metrics", 500, "");
+    assert_eq!(round(&mut asker, 0, &[VLLM]).1.state, State::Up);
+    for second in [5, 10, 15] {
+        assert_eq!(round(&mut asker, second, &[broken]).1.state, State::Failed, "{second}");
+    }
+    assert_eq!(round(&mut asker, 20, &[VLLM]).1.state, State::Up);
+}
+
+#[test]
 fn sglang_without_metrics_tells_its_loads() {
     let loads =
         ("/v1/loads?include=core,memory,queues", 200, r#"{"loads":[{"num_running_reqs":2,"num_waiting_reqs":1}]}"#);
