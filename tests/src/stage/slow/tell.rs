@@ -11,7 +11,9 @@ use crate::require::own_machine;
 const KIND: &str = "latency";
 const TICK: &str = "tick = \"500ms\"\n[models]\ninterval = \"500ms\"\n[workload]\nclose_interval = \"1s\"\n";
 /// Everything takes so many times as long on a machine that is emulated: what is usual there is a matter of cause, not of time.
-const EMULATED: u32 = 5;
+const EMULATED: u32 = 10;
+/// Reading an answer takes so much CPU time there that the agent asks every quarter of a minute only: windows in seconds.
+const EMULATED_WINDOW: u64 = 20;
 
 /// How long it may take until the agent knows what is usual.
 const USUAL: Duration = Duration::from_secs(90);
@@ -33,9 +35,9 @@ fn patiently(time: Duration) -> Duration {
     if own_machine() { time * EMULATED } else { time }
 }
 
-/// Windows of a second, and a baseline of five of them.
+/// Windows of a second where nothing is emulated, and a baseline of five of them.
 pub fn config() -> String {
-    let window = patiently(Duration::from_secs(1)).as_secs();
+    let window = if own_machine() { EMULATED_WINDOW } else { 1 };
     format!("{TICK}[latency]\nwindow = \"{window}s\"\nlearn = 5\nrequests = 1\n")
 }
 
@@ -109,9 +111,10 @@ impl Watch<'_> {
     /// What the agent says of the server now.
     fn states(&self) -> String {
         let page = get(&self.agent.address, "/metrics", "");
-        let names = ["headroom_model_state{", "headroom_model_latency_state{", "headroom_model_requests_running{"];
+        let names = ["state{", "latency_state{", "requests_running{", "requests_total{", "answer_age_seconds{"]
+            .map(|name| format!("headroom_model_{name}"));
         let is_told = |line: &&str| {
-            let is_one = names.iter().any(|name| line.starts_with(name)) && !line.ends_with(" 0");
+            let is_one = names.iter().any(|name| line.starts_with(&**name)) && !line.ends_with(" 0");
             is_one && line.contains(self.port)
         };
         page.lines().filter(is_told).collect::<Vec<_>>().join(", ")
