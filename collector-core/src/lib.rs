@@ -3,6 +3,7 @@
 //!
 //! Pure: no IO, no clock, no runtime. Everything here can be recorded, replayed and tested without root and without a GPU.
 
+pub mod act;
 pub mod action;
 pub mod admission;
 pub mod advice;

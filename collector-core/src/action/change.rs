@@ -63,7 +63,7 @@ impl Change {
     }
 
     /// Whether the values can be set at all: weights and CPUs within what the kernel takes, lists of CPUs that are none of anything else.
-    pub(super) fn is_valid(&self) -> bool {
+    pub fn is_valid(&self) -> bool {
         let is_list = |list: &str| {
             let is_part = |part: &str| {
                 let (from, to) = part.split_once('-').unwrap_or((part, part));

@@ -38,6 +38,7 @@ impl Problem {
             413 => "Content Too Large",
             421 => "Misdirected Request",
             429 => "Too Many Requests",
+            501 => "Not Implemented",
             503 => "Service Unavailable",
             _ => "Internal Server Error",
         };
