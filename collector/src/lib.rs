@@ -3,6 +3,7 @@
 //! Data flows one way: a [`source`] produces samples, the core's engine folds them into the view, and metrics, API and alerts
 //! read the view. [`agent`] connects these.
 
+pub mod act;
 pub mod agent;
 pub mod cli;
 pub mod client;

@@ -12,7 +12,8 @@ pub(super) fn is_member(socket: impl AsFd, own: u32, group: u32) -> bool {
     own == group || groups(socket).is_some_and(|groups| groups.contains(&group))
 }
 
-fn groups(socket: impl AsFd) -> Option<Vec<u32>> {
+/// All of them but its effective group.
+pub fn groups(socket: impl AsFd) -> Option<Vec<u32>> {
     let socket = socket.as_fd().as_raw_fd();
     let mut room = USUAL;
     loop {

@@ -85,12 +85,17 @@ impl Listener {
 
     /// Creates the socket, and its folder if needed. A socket that nobody listens on any more is replaced; anything else there is not.
     pub fn bind_socket(path: &Path) -> Result<Listener, BindError> {
+        Listener::bind_socket_for(path, SOCKET_MODE)
+    }
+
+    /// The same for those whom this mode lets connect.
+    pub fn bind_socket_for(path: &Path, mode: u32) -> Result<Listener, BindError> {
         let open = || {
             privilege::create_parent(path)?;
             remove_stale(path)?;
             let socket = UnixListener::bind(path)?;
             let file = SocketFile::of(path)?;
-            fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
+            fs::set_permissions(path, Permissions::from_mode(mode))?;
             socket.set_nonblocking(true)?;
             sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER)?;
             rustix::net::listen(&socket, BACKLOG)?;
@@ -125,6 +130,14 @@ impl Listener {
         socket.set_nonblocking(true)?;
         // The file is the service manager's.
         Ok(Listener { address: Address::Socket(path.unwrap_or_default()), socket: Socket::Unix(socket), _file: None })
+    }
+
+    /// Another descriptor of a Unix socket; `None` of anything else. The file goes with the listener.
+    pub fn unix(&self) -> Option<io::Result<UnixListener>> {
+        match &self.socket {
+            Socket::Unix(socket) => Some(socket.try_clone()),
+            Socket::Tcp(_) => None,
+        }
     }
 
     /// The address, with the actual port.

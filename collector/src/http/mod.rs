@@ -28,6 +28,7 @@ pub use crate::exposition::Format;
 pub use body::{Answer, Page, Pages, Rendering};
 pub use denial::Denial;
 pub use exposition::{Exposition, Snapshot, SnapshotFuture};
+pub use group::groups;
 pub use host::Hosts;
 pub use limit::{Limits, PAGE_SHARE, POOL};
 pub use listener::{Address, BindError, Listener};

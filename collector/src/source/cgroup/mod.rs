@@ -264,6 +264,15 @@ pub fn path_in(text: &[u8], hierarchy: u64) -> Option<Cow<'_, str>> {
 }
 
 impl Hierarchy {
+    /// The mounted hierarchy of a controller, as cgroup v1 calls it; that of cgroup v2 if v1 has none.
+    pub fn of(controller: &str, root: &Root) -> Result<Hierarchy> {
+        let read = |name: &str| {
+            let path = root.process().join(name);
+            fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
+        };
+        locate(controller, &read("cgroup")?, &read("mountinfo")?, root)
+    }
+
     /// The bytes of a path relative to the mount point, without a leading slash; `None` if the mount does not show it.
     pub fn relative<'a>(&self, path: &'a str) -> Option<Cow<'a, [u8]>> {
         let rest = path.strip_prefix(self.prefix.as_str())?;
