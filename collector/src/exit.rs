@@ -27,6 +27,10 @@ pub enum Exit {
     Wait = 21,
     No = 22,
     Unknown = 23,
+    /// Of the actuator: its policy, or a check of what is dangerous.
+    Refused = 24,
+    /// Of the actuator: what was asked about is no longer as it was.
+    Aside = 25,
     /// Of a guard: so that these are no codes of the command that it runs, they are those of env(1) and timeout(1).
     Late = 124,
     Failed = 125,
@@ -36,7 +40,7 @@ pub enum Exit {
 
 impl Exit {
     /// In order of their codes.
-    pub const ALL: [Exit; 21] = [
+    pub const ALL: [Exit; 23] = [
         Exit::Success,
         Exit::Failure,
         Exit::Usage,
@@ -54,6 +58,8 @@ impl Exit {
         Exit::Wait,
         Exit::No,
         Exit::Unknown,
+        Exit::Refused,
+        Exit::Aside,
         Exit::Late,
         Exit::Failed,
         Exit::NotExecutable,
@@ -88,6 +94,8 @@ impl Exit {
             Exit::Wait => "there is no room now, but what is in the way will end",
             Exit::No => "there is no room",
             Exit::Unknown => "what was asked is not known: for admit and reserve, whether there is room",
+            Exit::Refused => "of act: the policy or a check refuses it; nothing was changed",
+            Exit::Aside => "of act and actions: somebody else changed it meanwhile; it was left as it is",
             Exit::Late => "of guard: there was no room in time; the command was not started",
             Exit::Failed => "of guard: headroom failed, or its arguments are wrong; the command was not started",
             Exit::NotExecutable => "of guard: the command cannot be executed",

@@ -36,9 +36,10 @@ fn page(out: &mut Vec<u8>) -> io::Result<()> {
     man.render_name_section(out)?;
     man.render_synopsis_section(out)?;
     man.render_description_section(out)?;
-    for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+    for verb in command.get_subcommands().flat_map(with_below).filter(|verb| verb.get_name() != "help") {
         let mut heading = Roff::new();
-        heading.control("SH", [format!("HEADROOM {}", verb.get_name().to_uppercase()).as_str()]);
+        let name = verb.get_bin_name().unwrap_or_else(|| verb.get_name()).to_uppercase();
+        heading.control("SH", [name.as_str()]);
         heading.to_writer(out)?;
         let settings = verb.get_arguments().any(|arg| arg.get_help_heading() == Some(HEADING));
         let man = Man::new(verb.clone().mut_args(|arg| match arg.get_help_heading() {
@@ -61,6 +62,11 @@ fn page(out: &mut Vec<u8>) -> io::Result<()> {
     let settings = Settings::augment_args(Command::new("headroom").disable_help_flag(true));
     Man::new(settings).render_options_section(out)?;
     tail().to_writer(out)
+}
+
+/// A verb, and the verbs below it.
+fn with_below(verb: &Command) -> Vec<&Command> {
+    std::iter::once(verb).chain(verb.get_subcommands()).collect()
 }
 
 /// Sections that apply to all verbs.

@@ -1,5 +1,6 @@
 //! The command line: one file for each verb.
 
+pub mod act;
 pub mod advise;
 pub mod check_config;
 mod claim;
@@ -58,7 +59,8 @@ use settings::Settings;
 ///
 /// `headroom run` is the agent. With eBPF, cgroup files and NVML it measures OOM kills, memory reclaim, page faults, block
 /// IO, pressure and GPUs, charges each event to the workload that caused it, serves OpenMetrics, and raises alerts. The
-/// other verbs show what it found; none of them changes anything on the host.
+/// other verbs show what it found. Only `act` changes anything on the host: a process of its own does it, within a policy that root
+/// writes.
 #[derive(Parser, Debug)]
 #[command(
     name = "headroom",
@@ -90,6 +92,10 @@ Before something starts:
   headroom learned              what your work needed when it ran here
   headroom guard -- COMMAND     run a command once there is room for it
   headroom wait MODEL           wait until there is room for a model
+
+To change something, within a policy and with an undo:
+  headroom act set …            change a limit or a weight of a workload, for a time if you like
+  headroom actions              what was changed, by whom and why; --undo takes one back
 
 Configuration:
   headroom check-config         every setting, its value and its origin
@@ -136,6 +142,8 @@ enum Verb {
     Wait(wait::WaitArgs),
     Man(man::ManArgs),
     Mcp(mcp::McpArgs),
+    Act(act::ActArgs),
+    Actions(act::ActionsArgs),
 }
 
 /// Parses the arguments, runs the verb and returns its exit code.
@@ -213,6 +221,8 @@ fn verb(verb: &Verb) -> Result<u8, Failure> {
         Verb::Wait(args) => wait::run(args),
         Verb::Man(args) => man::run(args),
         Verb::Mcp(args) => mcp::run(args),
+        Verb::Act(args) => return act::run(args).map(Exit::code),
+        Verb::Actions(args) => return act::actions(args).map(Exit::code),
     };
     done.map(|()| Exit::Success.code())
 }
