@@ -56,6 +56,28 @@ impl Cgroup {
         Cgroup::within(&fresh(name), hierarchies, trees)
     }
 
+    /// Makes a cgroup in the hierarchies of these controllers, as cgroup v1 calls them.
+    pub fn with(name: &str, controllers: &[&str]) -> Cgroup {
+        Cgroup::with_at(&fresh(name), controllers)
+    }
+
+    /// The same at this path.
+    pub fn with_at(path: &str, controllers: &[&str]) -> Cgroup {
+        let mut trees: Vec<Hierarchy> = Vec::new();
+        for controller in controllers {
+            let hierarchy = Hierarchy::of(controller, &Root::default()).unwrap();
+            if trees.iter().all(|tree| tree.id != hierarchy.id) {
+                trees.push(hierarchy);
+            }
+        }
+        Cgroup::within(path, Hierarchies::find(&Root::default()).unwrap(), trees)
+    }
+
+    /// Its file in the hierarchy of a controller, as cgroup v1 calls it.
+    pub fn file_of(&self, controller: &str, name: &str) -> PathBuf {
+        Hierarchy::of(controller, &Root::default()).unwrap().root.join(&self.path[1..]).join(name)
+    }
+
     /// Makes a cgroup below this one.
     pub fn child(&self, name: &str) -> Cgroup {
         self.delegate("memory").unwrap();

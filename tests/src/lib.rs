@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot continue fails")]
 
+pub mod actuator;
 pub mod agent;
 pub mod allocation;
 pub mod alone;

@@ -49,6 +49,25 @@ fn the_unit_is_valid_and_has_low_exposure() {
     run(&mut security);
 }
 
+#[test]
+fn the_units_of_the_actuator_are_valid_off_by_default_and_have_low_exposure() {
+    needs!(installed("systemd-analyze"), "systemd-analyze (Debian: systemd) checks the units");
+    let folder = scratch();
+    let [service, socket] = ["headroom-act.service", "headroom-act.socket"].map(|name| {
+        let text = read(&format!("deploy/systemd/{name}")).replace("/usr/bin/headroom", binary().to_str().unwrap());
+        fs::write(folder.join(name), &text).unwrap();
+        text
+    });
+    assert!(!service.contains("WantedBy=") && socket.contains("\nSocketMode=0600\n"), "{service}{socket}");
+    for name in ["headroom-act.service", "headroom-act.socket"] {
+        let said = run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(folder.join(name)));
+        assert!(!said.contains("headroom-act"), "{said}");
+    }
+    let mut security = Command::new("systemd-analyze");
+    security.args(["security", "--no-pager", "--offline=true", "--threshold", EXPOSURE]);
+    run(security.arg(folder.join("headroom-act.service")));
+}
+
 /// The package, installed into a folder as if that were the host's root.
 struct Installed(Scratch);
 
@@ -93,6 +112,9 @@ fn the_package_installs_into_a_folder_and_leaves_nothing_behind() {
     run(host.dpkg().arg("--install").arg(&deb));
     let calls = fs::read_to_string(host.file("calls")).unwrap();
     assert!(calls.contains("deb-systemd-helper enable headroom.service"), "{calls}");
+    // Nobody switches the actuator on but an administrator.
+    assert!(!calls.contains("enable headroom-act") && !calls.contains("start headroom-act"), "{calls}");
+    assert!(host.file("usr/share/doc/headroom/act.toml").is_file() && !host.file("etc/headroom/act.toml").exists());
 
     let headroom = host.file("usr/bin/headroom");
     let version = run(Command::new(&headroom).arg("--version"));
@@ -105,7 +127,9 @@ fn the_package_installs_into_a_folder_and_leaves_nothing_behind() {
     let page = fs::read_to_string(host.file("usr/share/man/man8/headroom.8")).unwrap();
     assert!(page.contains(".TH headroom 8"), "{page:.200}");
     let unit = ["usr/lib/systemd/system", "lib/systemd/system"].map(|folder| host.file(folder));
-    assert!(unit.iter().any(|folder| folder.join("headroom.service").is_file()));
+    for name in ["headroom.service", "headroom-act.service", "headroom-act.socket"] {
+        assert!(unit.iter().any(|folder| folder.join(name).is_file()), "{name}");
+    }
     let users = fs::read_to_string(host.file("etc/passwd")).unwrap();
     assert!(users.lines().any(|line| line.starts_with("headroom:")), "{users}");
     let notices = fs::read_to_string(host.file("usr/share/doc/headroom/THIRD-PARTY-NOTICES")).unwrap();

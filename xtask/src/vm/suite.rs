@@ -23,6 +23,7 @@ pub(super) const TESTS: &[(&str, &[&str])] = &[
             "statistic",
             "host",
             "confine",
+            "act",
         ],
     ),
     ("gpu", &["transfer", "hostile"]),
