@@ -4,10 +4,13 @@
 //! `collector/Cargo.toml` declares the content of the package; cargo-deb makes it.
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use crate::build;
 use crate::licence;
@@ -41,7 +44,10 @@ pub struct Build {
 }
 
 pub fn dist(project: &Project, args: &Args) -> Result<()> {
-    package(project, Build { release: !args.dev, strip: false })?;
+    let package = package(project, Build { release: !args.dev, strip: false })?;
+    if !args.dev {
+        check(&package)?;
+    }
     let dist = project.target.join("dist");
     wheel(project, &dist)?;
     let binary = project.target.join(if args.dev { "debug" } else { "release" }).join("headroom");
@@ -62,7 +68,7 @@ pub fn package(project: &Project, build: Build) -> Result<PathBuf> {
         false => build::compile_with(project, &[build::ANY_TEST])?,
     };
     project::say(project::STEP, "dist: manual page, completions, notices");
-    document(&binary)?;
+    document(project, &binary)?;
     licence::notices(project, &binary.with_file_name("dist").join(NOTICES))?;
     let dist = project.target.join("dist");
     fs::create_dir_all(&dist).with_context(|| format!("make {}", dist.display()))?;
@@ -89,6 +95,21 @@ pub fn package(project: &Project, build: Build) -> Result<PathBuf> {
     Ok(path.context("cargo-deb named no package")?.into())
 }
 
+/// Has Debian's own checker look at the package, where there is one: an error or a warning ends it.
+fn check(package: &Path) -> Result<()> {
+    let mut lintian = Command::new("lintian");
+    lintian.args(["--fail-on", "error,warning", "--tag-display-limit", "0", "--allow-root"]).arg(package);
+    match lintian.status() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            project::say(project::NOTE, "dist: lintian is not installed: the package is not checked");
+            Ok(())
+        }
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => bail!("lintian found what is wrong with the package"),
+        Err(error) => Err(error).context("run lintian"),
+    }
+}
+
 /// Builds the Python package, which is the same for all machines.
 fn wheel(project: &Project, dist: &Path) -> Result<()> {
     let tools = peer::install_client(project)?;
@@ -99,12 +120,29 @@ fn wheel(project: &Project, dist: &Path) -> Result<()> {
     project::run(python.arg("--directory").arg(dist).env("PYTHONDONTWRITEBYTECODE", "1"))
 }
 
-/// Has the binary write its manual page and completions beside itself, where the package expects them.
-fn document(binary: &Path) -> Result<()> {
+/// Has the binary write its manual page and completions beside itself, where the package expects them, and compresses what Debian has
+/// compressed.
+fn document(project: &Project, binary: &Path) -> Result<()> {
     let folder = binary.with_file_name("dist");
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
-    write(binary, &["man"], &folder.join("headroom.8"))?;
+    let page = Command::new(binary).arg("man").output().context("ask for the manual page")?;
+    if !page.status.success() {
+        bail!("{} man failed", binary.display());
+    }
+    compress(&page.stdout, &folder.join("headroom.8.gz"))?;
+    compress(
+        &fs::read(project.root.join("CHANGELOG.md")).context("read the changelog")?,
+        &folder.join("changelog.gz"),
+    )?;
     COMPLETIONS.iter().try_for_each(|(shell, file)| write(binary, &["completions", shell], &folder.join(file)))
+}
+
+/// Without a name or a time: the same content is the same file.
+fn compress(content: &[u8], to: &Path) -> Result<()> {
+    let file = fs::File::create(to).with_context(|| format!("write {}", to.display()))?;
+    let mut encoder = GzEncoder::new(file, Compression::best());
+    encoder.write_all(content).and_then(|()| encoder.finish()).with_context(|| format!("write {}", to.display()))?;
+    Ok(())
 }
 
 fn write(binary: &Path, verb: &[&str], to: &Path) -> Result<()> {

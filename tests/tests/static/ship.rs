@@ -123,13 +123,14 @@ fn the_package_installs_into_a_folder_and_leaves_nothing_behind() {
     let config = host.file("etc/headroom/headroom.toml");
     run(Command::new(&headroom).arg("check-config").arg("--config").arg(&config));
     run(Command::new("bash").arg("-n").arg(host.file("usr/share/bash-completion/completions/headroom")));
-    // A package of a debug build is not compressed.
-    let page = fs::read_to_string(host.file("usr/share/man/man8/headroom.8")).unwrap();
+    let page = run(Command::new("gzip").arg("-dc").arg(host.file("usr/share/man/man8/headroom.8.gz")));
     assert!(page.contains(".TH headroom 8"), "{page:.200}");
     let unit = ["usr/lib/systemd/system", "lib/systemd/system"].map(|folder| host.file(folder));
     for name in ["headroom.service", "headroom-act.service", "headroom-act.socket"] {
         assert!(unit.iter().any(|folder| folder.join(name).is_file()), "{name}");
     }
+    let changelog = run(Command::new("gzip").arg("-dc").arg(host.file("usr/share/doc/headroom/changelog.Debian.gz")));
+    assert!(changelog.starts_with(&format!("headroom ({}-", env!("CARGO_PKG_VERSION"))), "{changelog:.80}");
     let users = fs::read_to_string(host.file("etc/passwd")).unwrap();
     assert!(users.lines().any(|line| line.starts_with("headroom:")), "{users}");
     let notices = fs::read_to_string(host.file("usr/share/doc/headroom/THIRD-PARTY-NOTICES")).unwrap();
