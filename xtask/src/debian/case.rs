@@ -65,6 +65,7 @@ pub const CASES: &[Case] = cases! {
     kill_nspawn: "OOM kill in a container of systemd-nspawn",
     kill_earlyoom: "a kill by earlyoom",
     kill_host: "OOM kill because the whole host is full",
+    act: "the actuator: off by default, a policy that only root writes, limits set, undone, expired, left to systemd, a freeze; its sandbox",
     upgrade: "an upgrade starts the new agent, and keeps a changed configuration",
     remove: "removal keeps the journal; purge leaves nothing behind",
 };
