@@ -19,9 +19,10 @@ What to change on this host, and why. An advice is a sentence with numbers, and 
 - **the change**: what is set, from what to what, with the command or the patch for whoever owns it (systemd, Docker, Compose, Podman,
   Kubernetes, the model server, …), and how it is undone.
 
-The agent changes nothing: you copy the command. What you did is recognised where the agent reads the value (memory.max, memory.high,
-memory.low, cpu.max while there is a quota, swap and zram that were added, vm.watermark_scale_factor, and who waits for huge pages), and stays listed as followed for 8 days, with the OOM kills and stalls a day before and since. Anything else that no
-longer holds is listed as gone for a day.
+The agent changes nothing: you copy the command. What you did is recognised where the agent reads the value: memory.max, memory.high,
+memory.low, cpu.max while there is a quota, swap and zram that were added, vm.watermark_scale_factor, who waits for huge pages, whether IO
+weights act on a disk, and the flags of llama-server, vLLM and SGLang (of Ollama it may not read the variables). It stays listed as followed
+for 8 days, with the OOM kills and stalls a day before and since. Anything else that no longer holds is listed as gone for a day.
 
 ```sh
 headroom advise                          # what to change, the surest first
