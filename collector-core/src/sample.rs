@@ -183,6 +183,9 @@ pub struct Start {
     /// How leaks are found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leak: Option<trend::Settings>,
+    /// The controllers of cgroups that the kernel offers, of those that isolate: `io` is v1's `blkio`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controllers: Option<Vec<String>>,
 }
 
 /// Names that the host gives to a cgroup's container or pod.

@@ -21,6 +21,7 @@ pub const PAGES: &[Page] = &[
     ("docs/api.md", collector_core::api::document),
     ("docs/config.md", config),
     ("docs/incidents.md", collector_core::incident::document),
+    ("docs/isolation.md", collector_core::isolation::document::document),
     ("docs/losses.md", collector_core::stage::document),
     ("docs/metrics.md", metrics),
     ("docs/model-sources.md", collector_core::model::document),

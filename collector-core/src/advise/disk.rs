@@ -4,8 +4,8 @@ use super::draft::draft;
 use super::{Given, Judged, Rule};
 use crate::action::{self, Object};
 use crate::advice::{Advice, Confidence, Evidence, Unit};
+use crate::isolation::weight::{self, number};
 use crate::past::DAY_NS;
-use crate::statistic::disk::Statistic as OfDisk;
 use crate::view::View;
 use crate::view::incident::{Culprit, Shared};
 
@@ -29,13 +29,10 @@ fn inert(given: &Given<'_>, judged: &mut Judged) {
     disks.dedup();
     for disk in disks {
         let object = Object::Disk(disk.to_owned());
-        let weighs = view.host.disks.get(disk).map(|values| values.get(OfDisk::Weighs));
-        let Some(weighs) = weighs else { continue };
-        match weighs {
-            Some(0) => {}
-            Some(_) => continue,
-            None => {
-                let missing = "the scheduler of the disk: one that is made of others has none of its own";
+        match weight::inert(view, disk) {
+            Some(Ok(true)) => {}
+            Some(Ok(false)) | None => continue,
+            Some(Err(missing)) => {
                 judged.lacks(INERT, object, missing);
                 continue;
             }
@@ -75,11 +72,6 @@ pub(super) fn recent(view: &View) -> impl Iterator<Item = &Culprit> {
     let since = view.time.saturating_sub(WEEK_NS);
     let kept = view.incidents.iter().filter(move |kept| kept.line.time >= since);
     kept.filter_map(|kept| kept.culprit.as_ref())
-}
-
-/// The number of a disk: `8:0`.
-pub(super) fn number(view: &View, disk: &str) -> Option<String> {
-    view.host.devices.iter().find(|(_, device)| *device.name == *disk).map(|(number, _)| number.to_string())
 }
 
 #[cfg(test)]

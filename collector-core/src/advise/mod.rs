@@ -9,6 +9,7 @@ pub mod document;
 mod draft;
 mod fill;
 mod gpu;
+mod isolation;
 mod limit;
 mod need;
 mod neighbour;
@@ -54,6 +55,7 @@ pub const ADVICE: &[&[Rule]] = &[
     watch::RULES,
     usage::RULES,
     scale::RULES,
+    isolation::RULES,
 ];
 
 /// What is known.

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::change::cpu_weight;
-use super::disk::{number, recent};
+use super::disk::recent;
 use super::draft::draft;
 use super::limit::{Sizes, Verdict};
 use super::{Given, Judged, Rule};
 use crate::action::{Action, Object, Risk, Target, by_hand};
 use crate::advice::{Advice, Confidence, Evidence, Saves, Unit};
 use crate::amount::{bytes, duration, fixed};
-use crate::statistic::disk::Statistic as OfDisk;
+use crate::isolation::weight::{self, number};
 use crate::statistic::workload::Statistic;
 use crate::target;
 use crate::view::incident::{Culprit, Shared};
@@ -71,8 +71,8 @@ fn io(given: &Given<'_>, judged: &mut Judged) {
     let view = given.view;
     each(given, judged, IO, &[Shared::Io], |by, _, done| {
         let disk = done.culprits.iter().find_map(|culprit| culprit.disk.as_deref());
-        let weighs = disk.and_then(|disk| view.host.disks.get(disk)).and_then(|values| values.get(OfDisk::Weighs));
-        let weight = by.io_weight(LESS).filter(|_| weighs == Some(1));
+        let weighs = disk.and_then(|disk| weight::on(view, disk)).flatten();
+        let weight = by.io_weight(LESS).filter(|_| weighs.is_some_and(|heeds| heeds.acts()));
         let rate = done.used().map(|rate| (PART * rate) as u64).filter(|rate| *rate > 0);
         let limit = disk.and_then(|disk| number(view, disk)).zip(rate);
         let limit = limit.and_then(|(number, rate)| by.io_max(&number, Some(rate), Some(rate)));

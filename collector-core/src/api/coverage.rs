@@ -5,6 +5,7 @@ use collector_common::SIGNALS;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::audit::Audited;
 use crate::sample::ProbeState;
 use crate::stage::Stage;
 use crate::view::View;
@@ -31,6 +32,9 @@ pub struct Coverage {
     /// What `headroom doctor` says of the host: what the kernel cannot do here, what is off, and what that costs. Empty in a recording.
     #[serde(default)]
     pub findings: Vec<Finding>,
+    /// Whether what isolates workloads acts: limits, weights and protections. Judged once a minute; empty before the first time.
+    #[serde(default)]
+    pub isolation: Vec<Audited>,
 }
 
 /// What was found of a part of the host.
@@ -114,6 +118,7 @@ impl Coverage {
             missing: missing(view),
             losses: losses.filter(|(_, count)| *count > 0).map(|(stage, count)| loss(stage, count)).collect(),
             findings: Vec::new(),
+            isolation: view.audit.checks.to_vec(),
         }
     }
 }

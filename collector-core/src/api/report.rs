@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::status::Status;
 use super::window::Recent;
 use super::workloads::{Line, Summary};
+use crate::audit::Audited;
 use crate::view::View;
 
 /// The status, and what is too much for it.
@@ -21,11 +22,15 @@ pub struct Report {
     pub measured: Option<u64>,
     /// Sorted by name.
     pub workloads: Vec<Line>,
+    /// Whether what isolates workloads acts, as in the answer of `coverage`.
+    #[serde(default)]
+    pub isolation: Vec<Audited>,
 }
 
 impl Report {
     pub fn of(view: &View) -> Report {
         let Summary { workloads, measured, .. } = Summary::of(view);
-        Report { status: Status::of(view), recent: Recent::of(view), measured, workloads }
+        let isolation = view.audit.checks.to_vec();
+        Report { status: Status::of(view), recent: Recent::of(view), measured, workloads, isolation }
     }
 }

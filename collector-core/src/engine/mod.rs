@@ -3,6 +3,7 @@
 
 mod advice;
 mod alert;
+mod audit;
 mod block;
 mod cgroup;
 mod compaction;
@@ -186,6 +187,7 @@ macro_rules! fold {
                         scaling::tick(view, time);
                         view.starts.tick(time, view.level.host.level, view.leases.held.values());
                         outcomes.extend(advice::tick(advice, view, time));
+                        audit::tick(view, time);
                     }
                     Reading::Probe(probe) => view.coverage.probe(probe),
                     Reading::Lost(lost) => view.coverage.lose(lost.stage, lost.count),

@@ -24,6 +24,7 @@ pub fn start() -> Start {
         level: None,
         starved: None,
         leak: None,
+        controllers: None,
     }
 }
 

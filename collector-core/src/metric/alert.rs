@@ -3,7 +3,7 @@
 use super::row::{Detail, Kind, Metric, Value, WORKLOAD};
 
 /// Every label that a series of the catalogue can have, except those of infos, which rules cannot read.
-pub const LABELS: [&str; 47] = {
+pub const LABELS: [&str; 48] = {
     let [workload, namespace, pod, container] = WORKLOAD;
     [
         workload,
@@ -14,6 +14,7 @@ pub const LABELS: [&str; 47] = {
         "severity",
         "access",
         "by",
+        "check",
         "clock",
         "confidence",
         "device",

@@ -19,6 +19,7 @@ pub mod host_filesystem;
 pub mod host_memory;
 pub mod host_reclaim;
 mod host_statistic;
+pub mod isolation;
 pub mod leak;
 pub mod lease;
 pub mod level;
@@ -145,6 +146,7 @@ pub const METRICS: &[Metric] = &[
     advice::ADVICE,
     advice::FOLLOWED,
     advice::LACKING,
+    isolation::STATE,
     level::LEVEL,
     level::GPU_LEVEL,
     level::USED_RATIO,

@@ -41,8 +41,31 @@ super::statistics! {
         Flushes: Counter = "flushes",
         /// Time for flushes, in nanoseconds.
         FlushTime: Counter = "flush_time",
-        /// 1 if weights of IO act on it (its scheduler is BFQ, or the kernel's cost model is on), else 0.
+        /// What heeds weights of IO on it, as a sum: [`BFQ`], [`COST`]; 0 if nothing does.
         Weighs: Gauge = "weighs",
+    }
+}
+
+/// Its scheduler is BFQ, which heeds `io.bfq.weight`.
+pub const BFQ: u64 = 1;
+/// The kernel's cost model is on for it, which heeds `io.weight`.
+pub const COST: u64 = 2;
+
+/// What heeds weights of IO on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weights {
+    pub bfq: bool,
+    pub cost: bool,
+}
+
+impl Weights {
+    /// `None` if it is not known.
+    pub fn of(values: &Values) -> Option<Weights> {
+        values.get(Statistic::Weighs).map(|sum| Weights { bfq: sum & BFQ > 0, cost: sum & COST > 0 })
+    }
+
+    pub fn acts(self) -> bool {
+        self.bfq || self.cost
     }
 }
 

@@ -62,6 +62,8 @@ super::statistics! {
         MemoryEventOomKill: Counter = "memory_event_oom_kill",
         /// Times it was killed as a whole (`memory.oom.group`).
         MemoryEventOomGroupKill: Counter = "memory_event_oom_group_kill",
+        /// 1 if it is always killed as a whole (`memory.oom.group`), else 0 (v2).
+        MemoryOomGroup: Gauge = "memory_oom_group",
         /// 1 if a process is in it or in a cgroup below it, else 0.
         Populated: Gauge = "populated",
         /// Time in which at least one task waited for memory, in nanoseconds.
@@ -104,6 +106,10 @@ super::statistics! {
         IoWrites: Counter = "io_writes",
         /// Discards on block devices.
         IoDiscards: Counter = "io_discards",
+        /// 1 if its weight of IO for the kernel's cost model (`io.weight`) is not the default.
+        IoWeighted: Gauge = "io_weighted",
+        /// The same of its weight for BFQ (`io.bfq.weight`, v1 `blkio.bfq.weight`).
+        IoBfqWeighted: Gauge = "io_bfq_weighted",
     }
 }
 

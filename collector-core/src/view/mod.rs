@@ -27,6 +27,7 @@ pub mod workload;
 
 use std::sync::Arc;
 
+use crate::audit::Audit;
 use crate::past::Past;
 use crate::sample::{Reading, Start};
 use crate::signal::oom::KILLS;
@@ -105,6 +106,8 @@ pub struct View {
     pub past: Arc<Past>,
     /// What somebody should change.
     pub advice: Advices,
+    /// Whether what isolates workloads acts.
+    pub audit: Audit,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -124,6 +127,7 @@ impl View {
         self.started = time;
         self.coverage.start();
         self.build = Some(Build { version: start.version.clone(), kernel: start.kernel.clone() });
+        self.host.controllers.clone_from(&start.controllers);
         self.workloads = Workloads::new(time, start);
         self.history.limit(start.history.unwrap_or_default());
         self.level.limits = Arc::new(start.level.clone().unwrap_or_default());

@@ -37,6 +37,7 @@ pub fn start() -> Start {
         level: None,
         starved: None,
         leak: None,
+        controllers: None,
     }
 }
 

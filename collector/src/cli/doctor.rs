@@ -2,13 +2,17 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{Write as _, stdout};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use collector_common::SIGNALS;
+use collector_core::audit::{Audited, State};
+use collector_core::isolation;
 use collector_core::sample::{Probe, ProbeState};
 use collector_core::text::shown;
 use serde::{Serialize, Serializer};
 
+use super::direct::Direct;
 use super::listening;
 use super::settings::Settings;
 use super::terminal::colour;
@@ -24,6 +28,7 @@ use crate::source::root::Root;
 /// Check what this host can measure, and why the rest is missing
 ///
 /// Checks the kernel, its BTF, capabilities, cgroups and GPUs, and tries to attach every probe. Nothing stays attached.
+/// Below "isolation" it says which limits, weights and protections of workloads act, and which do nothing or do harm.
 /// Run it as the user that runs the agent. Missing parts are reported, not failures: the exit code is 0, unless
 /// --require-probes is set and more probes fail than are attached, or none is attached because this kernel supports
 /// none that is wanted. Then it is 7, as for run.
@@ -33,6 +38,8 @@ use crate::source::root::Root;
     sudo headroom doctor
   List the probes that failed, for a script:
     headroom doctor --json | jq '.probes[] | select(.state == \"failed\")'
+  List limits and weights that do not act:
+    headroom doctor --json | jq '.isolation[] | select(.state == \"fails\") | .fails[]'
 ")]
 pub struct DoctorArgs {
     /// Print JSON instead of text
@@ -56,6 +63,8 @@ struct Findings {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     probes: Vec<Verdict>,
+    /// Whether what isolates workloads acts; empty if that could not be read.
+    isolation: Vec<Audited>,
 }
 
 fn by_key<S: Serializer>(facts: &[Finding], serializer: S) -> Result<S::Ok, S::Error> {
@@ -118,7 +127,49 @@ fn examine(config: &Config) -> Findings {
         lost: privilege::lost().map(|(capability, cost)| format!("without {capability}: {cost}")).collect(),
         error,
         probes: verdicts.collect(),
+        isolation: audited(config),
     }
+}
+
+/// By one reading of the host, as an agent would judge it. Without cgroups there is nothing to judge.
+fn audited(config: &Config) -> Vec<Audited> {
+    let direct = Direct::with_host(config, Arc::default());
+    let Ok(mut direct) = direct.inspect_err(|error| tracing::debug!("isolation is not audited: {error:#}")) else {
+        return Vec::new();
+    };
+    direct.read();
+    // GPUs are read by a thread.
+    direct.wait();
+    isolation::audit(direct.read())
+}
+
+/// Each check with what was found, for whom it does not hold, and what to do.
+fn describe_isolation(text: &mut String, checks: &[Audited], paint: impl Fn(&str, &str) -> String) -> fmt::Result {
+    if !checks.is_empty() {
+        writeln!(text, "\nisolation")?;
+    }
+    for Audited { check, state, is, fails, left_out, .. } in checks {
+        let mark = match state {
+            State::Holds => paint("32", "holds"),
+            State::Fails => paint("31", "fails"),
+            State::NotKnown => paint("33", "not known"),
+            State::Unused => paint("2", "unused"),
+        };
+        if fails.is_empty() {
+            writeln!(text, "  {check:<24} {mark} {}", shown(is))?;
+        }
+        for (place, failure) in fails.iter().enumerate() {
+            match place {
+                0 => writeln!(text, "  {check:<24} {mark} {}", shown(&failure.is))?,
+                _ => writeln!(text, "  {:<24} {:<11} {}", "", "", shown(&failure.is))?,
+            }
+            writeln!(text, "  {:<24} {:<11} — {}", "", "", shown(&failure.next))?;
+        }
+        if *left_out > 0 {
+            writeln!(text, "  {:<24} {:<11} and {left_out} more", "", "")?;
+        }
+    }
+    Ok(())
 }
 
 fn describe(findings: &Findings, colour: bool) -> Result<String, fmt::Error> {
@@ -127,7 +178,7 @@ fn describe(findings: &Findings, colour: bool) -> Result<String, fmt::Error> {
         true => format!("\x1b[{code}m{word:<11}\x1b[0m"),
         false => format!("{word:<11}"),
     };
-    let Findings { version, kernel, architecture, facts, lost, error, probes } = findings;
+    let Findings { version, kernel, architecture, facts, lost, error, probes, isolation } = findings;
     writeln!(text, "headroom {version} on Linux {kernel} ({architecture})\n")?;
     for Finding { key, title, ok, is } in facts {
         let mark = if *ok { paint("32", "ok") } else { paint("31", "missing") };
@@ -136,6 +187,7 @@ fn describe(findings: &Findings, colour: bool) -> Result<String, fmt::Error> {
             lost.iter().try_for_each(|lost| writeln!(text, "{:<24}{lost}", ""))?;
         }
     }
+    describe_isolation(&mut text, isolation, paint)?;
     if let Some(error) = error {
         // The same reason for each.
         writeln!(text, "\nNo probe was tried: {error}")?;

@@ -32,6 +32,7 @@ impl Host {
             level: None,
             starved: None,
             leak: None,
+            controllers: None,
         };
         host.apply(Reading::Start(start));
         for id in 1..=WORKLOADS {

@@ -64,6 +64,7 @@ fn steady(descriptors: usize) {
         level: None,
         starved: None,
         leak: None,
+        controllers: None,
     };
     engine.apply(&Sample { time: 1, reading: Reading::Start(start) });
     walk(&hierarchies.memory, &mut |id, path| {
@@ -170,6 +171,7 @@ fn with_one_place() -> (Engine, [(Id, String); 2]) {
         level: None,
         starved: None,
         leak: None,
+        controllers: None,
     };
     let mut engine = Engine::new();
     engine.apply(&Sample { time: 1, reading: Reading::Start(start) });
@@ -258,6 +260,7 @@ fn evaluating_the_rules_allocates_nothing() {
         level: None,
         starved: None,
         leak: None,
+        controllers: None,
     };
     feed(time, Reading::Start(start));
     for probe in SIGNALS.iter().flat_map(|signal| signal.probes) {

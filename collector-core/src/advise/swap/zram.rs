@@ -6,7 +6,7 @@ use crate::advice::{Advice, Confidence, Evidence, Unit};
 use crate::advise::draft::draft;
 use crate::advise::{Given, Judged, Rule};
 use crate::amount::{bytes, percent};
-use crate::statistic::host::Statistic;
+use crate::isolation::zram::Zram;
 
 pub(super) const TOO_LARGE: Rule = Rule {
     name: "zram_too_large",
@@ -15,23 +15,14 @@ pub(super) const TOO_LARGE: Rule = Rule {
     judge,
 };
 
-const HALF: f64 = 0.5;
 /// From here on it may take nearly all.
 const MOST: f64 = 0.75;
 /// It takes so much of the memory now.
 const TAKES: f64 = 0.25;
 
 fn judge(given: &Given<'_>, judged: &mut Judged) {
-    let get = |statistic| given.view.host.statistics.get(statistic).map(|bytes| bytes as f64);
-    let Some(total) = given.view.host.memory().map(|memory| memory.total as f64) else { return };
-    let Some(most) = get(Statistic::ZramMost).filter(|most| *most > HALF * total) else { return };
-    // A device that is no swap takes only what somebody stores in it.
-    if get(Statistic::SwapTotal).is_none_or(|swap| swap == 0.0) {
-        return;
-    }
-    let used = get(Statistic::ZramUsed).unwrap_or(0.0);
-    let ratio =
-        get(Statistic::ZramOriginal).zip(get(Statistic::ZramCompressed)).filter(|(_, compressed)| *compressed > 0.0);
+    let Some(zram) = Zram::of(&given.view.host).filter(|zram| zram.is_too_large()) else { return };
+    let Zram { most, used, ratio, total, .. } = zram;
     let to = zram_size(total);
     let mut evidence = vec![
         Evidence::configured("memory that zram may use", most, Unit::Bytes),

@@ -62,6 +62,8 @@ pub struct Host {
     pub network: Network,
     /// PSI triggers that the kernel watches.
     pub triggers: BTreeMap<(Resource, pressure::Kind), Watch>,
+    /// Controllers of cgroups that the kernel offers; `None`: not known.
+    pub controllers: Option<Vec<String>>,
     /// PSI triggers that could not be armed, each with the reason.
     pub refused: BTreeMap<(Resource, pressure::Kind), String>,
 }

@@ -40,7 +40,7 @@ pub struct Recent {
     /// When it last began to have a cgroup, if that was seen.
     pub born: Option<u64>,
     /// When a process in it was last killed by the OOM killer.
-    killed: Option<u64>,
+    pub(super) killed: Option<u64>,
     /// When one was killed before that, for another shortage.
     pub killed_before: Option<u64>,
     pub(super) kills: Kills,

@@ -1,5 +1,6 @@
 //! Where the cgroups of workloads are in the tree: their paths, what is above them, and what is nested in them.
 
+use super::member::Member;
 use super::{Workload, Workloads};
 use crate::cgroup::{Id, tree_order};
 
@@ -15,6 +16,13 @@ impl Workloads {
         let ends = path.rmatch_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
         let paths = std::iter::once(path).chain(ends.map(|at| &path[..at]));
         paths.map(|path| (path, self.tops.get(path).map(|top| &self.slots[top.slot])))
+    }
+
+    /// When a process of the workload was last killed by the OOM killer, if a cgroup of it that was there before still is.
+    pub(crate) fn outlived_kill(&self, workload: &Workload) -> Option<u64> {
+        let killed = workload.recent.killed?;
+        let own = |member: &&Member| *self.slots[member.slot].name == *workload.name && member.dead_since.is_none();
+        self.cgroups.values().filter(own).any(|member| member.born <= killed).then_some(killed)
     }
 
     /// Every workload's own cgroups, sorted so that a cgroup comes before those nested in it.

@@ -73,6 +73,7 @@ mod tests {
             level: None,
             starved: None,
             leak: None,
+            controllers: None,
         };
         let memory = [(host::Statistic::MemoryTotal, 100), (host::Statistic::MemoryAvailable, 40)];
         engine.apply(&Sample { time: 9000 * SECOND, reading: Reading::Start(start) });

@@ -30,6 +30,7 @@ fn engine() -> Engine {
         level: None,
         starved: None,
         leak: None,
+        controllers: None,
     };
     for reading in [Reading::Start(start), Reading::Cgroup(cgroup::Reading::Born { id: ID, path: "/a".into() })] {
         engine.apply(&Sample { time: 10, reading });

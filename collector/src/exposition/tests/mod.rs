@@ -37,6 +37,7 @@ fn engine<'a>(paths: impl IntoIterator<Item = &'a str>) -> Engine {
         level: None,
         starved: None,
         leak: None,
+        controllers: None,
     }));
     for probe in collector_common::SIGNALS.iter().flat_map(|signal| signal.probes) {
         let program = probe.program.into();

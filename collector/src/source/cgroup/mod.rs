@@ -1,6 +1,7 @@
 //! cgroupfs: where the hierarchies are mounted, and which cgroups exist.
 
 mod grant;
+mod offer;
 mod walk;
 
 use std::borrow::Cow;
@@ -61,6 +62,8 @@ pub struct Hierarchies {
     others: [Option<Hierarchy>; Controller::ALL.len()],
     /// What this host lacks of memory and io, and what to do about it.
     pub missing: Vec<(Controller, String)>,
+    /// The controllers that the kernel offers, of those that isolate.
+    pub offered: Vec<String>,
 }
 
 /// One mounted hierarchy.
@@ -83,6 +86,7 @@ impl Hierarchies {
         };
         let mut found = Hierarchies::parse(&read("cgroup")?, &read("mountinfo")?, root)?;
         found.check(&fs::read_to_string(root.at("/proc/cgroups")).unwrap_or_default());
+        found.offered = offer::offered(&read("cgroup")?, &read("mountinfo")?, root);
         Ok(found)
     }
 
@@ -122,7 +126,7 @@ impl Hierarchies {
         // exists.
         let pids = &mut others[Controller::Pids as usize];
         *pids = pids.take_if(|pids| pids.id != 0 || memory.id == 0);
-        Ok(Hierarchies { memory, io, others, missing })
+        Ok(Hierarchies { memory, io, others, missing, offered: Vec::new() })
     }
 
     /// The hierarchy of a controller, if the host has it.

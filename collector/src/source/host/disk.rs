@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use collector_core::pattern::Patterns;
-use collector_core::statistic::disk::{Reading, Statistic, Values};
+use collector_core::statistic::disk::{BFQ, COST, Reading, Statistic, Values};
 
 use super::zram::Zram;
 use crate::source::text::{fields, lines, number};
@@ -60,8 +60,8 @@ struct Known {
     /// All of its IO is requests, which programs see when they complete, or that of the devices below it.
     requests: bool,
     zram: Option<Zram>,
-    /// Whether weights of IO act on it, if that is known, and after how many readings it is looked up again.
-    weighs: Option<bool>,
+    /// What heeds weights of IO on it, if that is known, and after how many readings it is looked up again.
+    weighs: Option<u64>,
     weighed: u32,
     seen: bool,
     /// What it said last.
@@ -88,7 +88,7 @@ impl Disks {
             }
             let weighs = known.weighs(&self.directory, &self.cost);
             let mut values = Values::new();
-            values.put(Weighs, weighs.map(u64::from));
+            values.put(Weighs, weighs);
             for ((statistic, unit), value) in FIELDS.into_iter().zip(fields) {
                 values.put(statistic, number(value).map(|value| value.saturating_mul(unit)));
             }
@@ -151,8 +151,8 @@ impl Disks {
 }
 
 impl Known {
-    /// Whether weights of IO act on it. Not known of one that is made of others: it has no scheduler of its own.
-    fn weighs(&mut self, directory: &Path, cost: &Path) -> Option<bool> {
+    /// What heeds weights of IO on it. Not known of one that is made of others: it has no scheduler of its own.
+    fn weighs(&mut self, directory: &Path, cost: &Path) -> Option<u64> {
         if self.weighed == 0 {
             self.weighed = WEIGH_EVERY;
             let directory = directory.join(self.name.replace('/', "!"));
@@ -165,7 +165,8 @@ impl Known {
                 let on = |line: &str| {
                     line.split_once(' ').is_some_and(|(of, rest)| of == number.trim() && rest.contains("enable=1"))
                 };
-                scheduler.contains("[bfq]") || costs.lines().any(on)
+                let bfq = if scheduler.contains("[bfq]") { BFQ } else { 0 };
+                bfq + if costs.lines().any(on) { COST } else { 0 }
             });
         }
         self.weighed -= 1;
@@ -272,12 +273,12 @@ mod tests {
         let weighs = |disks: &mut Disks| -> Vec<_> {
             read(disks, &text).into_iter().map(|(_, values)| values.unwrap().get(Weighs)).collect()
         };
-        assert_eq!(weighs(&mut disks), [Some(1), Some(1), Some(0), None]);
+        assert_eq!(weighs(&mut disks), [Some(BFQ), Some(COST), Some(0), None]);
         tree.write("block/vdc/queue/scheduler", "mq-deadline [bfq]");
         for _ in 1..WEIGH_EVERY {
             assert_eq!(weighs(&mut disks)[2], Some(0), "it is not looked up each time");
         }
-        assert_eq!(weighs(&mut disks)[2], Some(1));
+        assert_eq!(weighs(&mut disks)[2], Some(BFQ));
     }
 
     #[test]

@@ -262,6 +262,7 @@ pub fn start(config: &Config, hierarchies: &Hierarchies) -> Start {
         level: Some(config.level.limits()),
         starved: Some(config.starved.settings()),
         leak: Some(config.leak.settings()),
+        controllers: Some(hierarchies.offered.clone()),
     }
 }
 

@@ -38,6 +38,13 @@ pub fn throttle(text: &[u8], mut found: impl FnMut(&[u8], u64)) {
     }
 }
 
+/// A weight as `100` or `default 100`, and lines of `8:0 200`: 1 if any is not the kernel's default (`CGROUP_WEIGHT_DFL`), else 0.
+pub fn weight(text: &[u8]) -> Option<u64> {
+    const DEFAULT: u64 = 100;
+    let of = |line: &[u8]| number(line.rsplit(|byte| *byte == b' ').next()?.trim_ascii());
+    lines(text).filter_map(of).map(|weight| u64::from(weight != DEFAULT)).max()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +60,21 @@ mod tests {
 
     fn pairs(pairs: &[(&str, u64)]) -> Pairs {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect()
+    }
+
+    #[test]
+    fn a_weight_counts_if_it_is_not_the_default() {
+        for (text, expected) in [
+            ("100\n", Some(0)),
+            ("default 100\n", Some(0)),
+            ("500\n", Some(1)),
+            ("default 100\n8:0 200\n", Some(1)),
+            ("default 50\n8:0 100\n", Some(1)),
+            ("", None),
+            ("default\n", None),
+        ] {
+            assert_eq!(weight(text.as_bytes()), expected, "{text:?}");
+        }
     }
 
     #[test]

@@ -72,9 +72,10 @@ impl Tree {
         self.given = self.files.iter().map(|file| rows.given(self.hierarchy.id, file)).collect();
     }
 
-    /// Number of files of each cgroup that are read.
+    /// Number of files of each cgroup that are read and may stay open.
     pub fn count(&self) -> usize {
-        self.given.iter().filter(|given| given.is_none_or(|given| given.left != Left::Nothing)).count()
+        let files = self.files.iter().zip(&self.given).filter(|(file, _)| file.pace != Pace::Seldom);
+        files.filter(|(_, given)| given.is_none_or(|given| given.left != Left::Nothing)).count()
     }
 
     /// The cgroup at a path of the hierarchy, if it is visible; never the root, whose values are the host's.
@@ -208,6 +209,7 @@ impl Part {
                 }
                 (_, Pace::Empty) if due == Due::Check => Due::Check,
                 (Handle::Failed, _) => Due::Still,
+                (_, Pace::Seldom) if file.format.is_known(&self.values) => Due::All,
                 // Opening is expensive: without room to keep it open, a file is read only once per turn.
                 (Handle::Closed | Handle::Given, Pace::Always) if descriptors.is_full() && due == Due::Check => {
                     Due::Check
@@ -219,7 +221,7 @@ impl Part {
                 (_, Pace::Tick) if due != Due::Still || file.controller == Controller::Io => Due::Tick,
                 // Limits of memory are cheap, and who sets one leaves no other sign.
                 (_, Pace::Turn) if file.is_number() && file.controller == Controller::Memory => Due::Still,
-                (_, Pace::Tick | Pace::Turn | Pace::Empty) => Due::Turn,
+                (_, Pace::Tick | Pace::Turn | Pace::Empty | Pace::Seldom) => Due::Turn,
             };
             if let (Handle::Given | Handle::Open(_), Some((given, row))) = (&*handle, given) {
                 match given.left {
@@ -267,7 +269,7 @@ impl Part {
                 },
             };
             let keep = match (given.map(|(given, _)| given.left), file.pace) {
-                (Some(Left::Nothing), _) | (None, Pace::Empty) => false,
+                (Some(Left::Nothing), _) | (None, Pace::Empty | Pace::Seldom) => false,
                 (Some(Left::Rest), _) | (None, Pace::Turn) => descriptors.enough_for_all,
                 _ => true,
             };
@@ -333,7 +335,7 @@ impl Part {
                 (_, Pace::Empty) if is_nearly_empty(&self.values) => Due::Check,
                 (_, Pace::Pulse) => Due::Pulse,
                 (_, Pace::Tick) => Due::Tick,
-                (_, Pace::Turn | Pace::Empty) => return true,
+                (_, Pace::Turn | Pace::Empty | Pace::Seldom) => return true,
             };
             let is_given = |(given, row): (&Given, &Row)| given.left != Left::All && given.is_in(row);
             wanted > most || matches!(handle, Handle::Given | Handle::Open(_)) && given.zip(row).is_some_and(is_given)

@@ -100,6 +100,7 @@ impl Bench {
             level: None,
             starved: None,
             leak: None,
+            controllers: None,
         };
         let born = cgroup::Reading::Born { id: CGROUP, path: "/system.slice/bench.service".into() };
         for reading in [Reading::Start(start), Reading::Cgroup(born)] {

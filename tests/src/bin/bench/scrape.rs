@@ -193,6 +193,7 @@ pub fn host(mut engine: Engine, life: Life, size: usize) -> (Engine, f64) {
         level: None,
         starved: None,
         leak: None,
+        controllers: None,
     }));
     for probe in collector_common::SIGNALS.iter().flat_map(|signal| signal.probes) {
         let program = probe.program.to_owned();

@@ -156,6 +156,7 @@ fn host(forest: &Forest, size: usize, descriptors: usize, period: u64) -> Result
         level: None,
         starved: None,
         leak: None,
+        controllers: None,
     }));
     let below = format!("{}/n", forest.path);
     let ours =

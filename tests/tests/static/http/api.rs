@@ -48,6 +48,7 @@ fn page() -> Arc<Page> {
         level: None,
         starved: None,
         leak: None,
+        controllers: None,
     }));
     for (id, path) in (1..).zip(NAMES) {
         let id = Id { hierarchy: 0, id };

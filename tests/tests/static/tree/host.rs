@@ -57,6 +57,7 @@ impl Host {
             level: None,
             starved: None,
             leak: None,
+            controllers: None,
         }));
         host
     }

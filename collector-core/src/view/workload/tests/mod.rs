@@ -31,6 +31,7 @@ impl World {
             level: None,
             starved: None,
             leak: None,
+            controllers: None,
         };
         World { workloads: Workloads::new(1, &start), coverage: Coverage::default() }
     }

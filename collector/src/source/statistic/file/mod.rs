@@ -32,7 +32,9 @@ pub enum Pace {
     /// Once per `workload.stat_interval`, at the cgroup's turn: reading it is expensive or it seldom changes. Cgroups that
     /// matter now have their turn at every tick.
     Turn,
-    /// The same, but only while hardly any memory is charged to the cgroup: only then it matters whether a process is in it.
+    /// At the cgroup's first turn and then at every eighth or tenth, because it hardly ever changes; the file does not stay open.
+    Seldom,
+    /// As `Turn`, but only while hardly any memory is charged to the cgroup: only then it matters whether a process is in it.
     Empty,
 }
 
@@ -62,6 +64,8 @@ pub enum Format {
     LowestOf(S),
     /// Stall times `some` and `full`.
     Pressure(S, S),
+    /// A weight, and perhaps one of some devices: 1 if any is not the default.
+    Weight(S),
 }
 
 /// v1 shows no limit as the largest number of whole pages that fits a signed 64-bit number; pages have up to 64 KiB
@@ -153,6 +157,9 @@ pub const FILES: &[File] = &[
             &["kernel_stack", "pagetables", "percpu", "slab"],
         ),
     ),
+    v2(c"memory.oom.group", Controller::Memory, Pace::Seldom, Format::Single(S::MemoryOomGroup)),
+    v2(c"io.weight", Controller::Io, Pace::Seldom, Format::Weight(S::IoWeighted)),
+    v2(c"io.bfq.weight", Controller::Io, Pace::Seldom, Format::Weight(S::IoBfqWeighted)),
     v2(c"io.max", Controller::Io, Pace::Turn, Format::Lowest(&[("rbps", S::IoReadLimit), ("wbps", S::IoWriteLimit)])),
     v1(c"memory.usage_in_bytes", Controller::Memory, Pace::Always, Format::Single(S::MemoryCurrent)),
     v1(c"cgroup.procs", Controller::Memory, Pace::Empty, Format::Processes(S::Populated)),
@@ -209,6 +216,7 @@ pub const FILES: &[File] = &[
             ("total_pgmajfault", S::MajorPageFaults, 1),
         ]),
     ),
+    v1(c"blkio.bfq.weight", Controller::Io, Pace::Seldom, Format::Weight(S::IoBfqWeighted)),
     v1(c"blkio.throttle.read_bps_device", Controller::Io, Pace::Turn, Format::LowestOf(S::IoReadLimit)),
     v1(c"blkio.throttle.write_bps_device", Controller::Io, Pace::Turn, Format::LowestOf(S::IoWriteLimit)),
     v1(
@@ -276,6 +284,7 @@ impl Format {
                 }
             }),
             Format::LowestOf(statistic) => parse::flat(text, |_, value| lower(statistic, value, values)),
+            Format::Weight(statistic) => values.put(statistic, parse::weight(text)),
             Format::Pressure(some, full) => {
                 for (statistic, total) in [some, full].into_iter().zip(pressure::parse(text)) {
                     values.put(statistic, total);
@@ -293,6 +302,11 @@ impl Format {
         }
     }
 
+    /// Whether the number of a file that has one is known.
+    pub fn is_known(&self, values: &Values) -> bool {
+        matches!(self, Format::Single(one) | Format::Weight(one) if values.get(*one).is_some())
+    }
+
     /// Marks the file's values as unknown.
     pub fn forget(&self, values: &mut Values) {
         match *self {
@@ -300,7 +314,8 @@ impl Format {
             | Format::Bytes(one)
             | Format::MemoryAndSwap(one)
             | Format::Processes(one)
-            | Format::LowestOf(one) => {
+            | Format::LowestOf(one)
+            | Format::Weight(one) => {
                 values.put(one, None);
             }
             Format::Flat(keys) | Format::Parts(keys, _) => {

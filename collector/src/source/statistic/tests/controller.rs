@@ -187,3 +187,18 @@ fn a_limit_that_cannot_be_read_is_not_unlimited() {
     let id = host.make("a", 4096);
     assert_eq!(limits(&mut host, id), [], "the memory controller is not enabled");
 }
+
+#[test]
+fn what_hardly_ever_changes_is_read_at_the_first_turn_and_then_seldom() {
+    let mut host = Host::v2(LIMITS);
+    host.write("a/io.weight", "default 100\n");
+    host.write("a/memory.oom.group", "1\n");
+    let id = host.make("a", 5);
+    let round = host.round();
+    assert_eq!((round.get(id, S::IoWeighted), round.get(id, S::MemoryOomGroup)), (Some(0), Some(1)));
+    assert_eq!(host.reader.open_files(), 2, "memory.current and memory.stat");
+    host.write("a/io.weight", "default 300\n");
+    let later = (1..).find(|_| host.round().get(id, S::IoWeighted) == Some(1)).unwrap();
+    let turns = later / LIMITS.period;
+    assert!((1..=RETRY_ABSENT_TURNS.max(STILL_TURNS)).contains(&turns), "{later}");
+}
