@@ -22,6 +22,7 @@ mod history;
 mod host;
 mod hostile;
 mod incident;
+mod isolation;
 mod journal;
 mod kill;
 mod latency;

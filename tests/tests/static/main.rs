@@ -16,6 +16,7 @@ mod history;
 mod host;
 mod house;
 mod http;
+mod isolation;
 mod level;
 mod manners;
 mod name;

@@ -24,6 +24,7 @@ pub(super) const TESTS: &[(&str, &[&str])] = &[
             "host",
             "confine",
             "act",
+            "isolation",
         ],
     ),
     ("gpu", &["transfer", "hostile"]),
