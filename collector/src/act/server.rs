@@ -55,14 +55,11 @@ pub fn serve(options: &Options) -> Result<(), Failure> {
         let error = anyhow::anyhow!("the actuator changes cgroups of all users, which only root may do");
         return Err(Failure::new(Exit::Privilege, error).hint("start it with `systemctl start headroom-act.socket`"));
     }
-    let policy = policy::read(&options.policy).map_err(|error| {
-        Failure::new(Exit::Config, error).hint("docs/act.md describes the policy; without one nothing can be allowed")
-    })?;
     crate::private::folder(&options.journal).with_context(|| format!("create {}", options.journal.display()))?;
     let _lock = privilege::lock(&options.journal.join(LOCK), None)?;
     // No file of its own is for others.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let listener = listener(options, &policy)?;
+    let listener = listener(options)?;
     let (work, thread, ended) = Worker::start(&options.journal, options.policy.clone())?;
     let desk: Desk = Arc::new(work);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
@@ -92,14 +89,22 @@ pub fn serve(options: &Options) -> Result<(), Failure> {
 }
 
 /// The socket that the service manager opened, or one of its own.
-fn listener(options: &Options, policy: &Policy) -> Result<Listener, Failure> {
+fn listener(options: &Options) -> Result<Listener, Failure> {
+    let policy = policy::read(&options.policy);
     let passed = Listener::inherited().context("take the socket of the service manager")?;
     if let Some(passed) = passed.into_iter().find(|listener| listener.unix().is_some()) {
+        // Each request reads it again, and says what is wrong. To end here would take the socket away until somebody resets it.
+        if let Err(error) = policy {
+            tracing::error!("{error:#}: everything is refused until that is mended");
+        }
         return Ok(passed);
     }
+    let policy = policy.map_err(|error| {
+        Failure::new(Exit::Config, error).hint("docs/act.md describes the policy; without one nothing can be allowed")
+    })?;
     let path = &options.socket;
     let opened = Listener::bind_socket_for(path, OWNER).map_err(|error| Failure::new(Exit::Address, error))?;
-    open_to(path, policy).with_context(|| format!("let others connect to {}", path.display()))?;
+    open_to(path, &policy).with_context(|| format!("let others connect to {}", path.display()))?;
     Ok(opened)
 }
 
