@@ -45,7 +45,7 @@ fn judge(view: &View, found: &mut Found) {
     for (name, v1, what) in NEEDED.iter().filter(|(name, ..)| !has(name)) {
         let next = match unified {
             true => format!(
-                "Boot a kernel that has {name}, without cgroup_disable={name}; if cgroup v1 has it mounted, unmount that."
+                "Boot a kernel that has {name}, without cgroup_disable={name}; if cgroup v1 has it mounted, unmount that; inside a cgroup of a container or service, have it delegated."
             ),
             false => format!("mkdir -p /sys/fs/cgroup/{v1} && mount -t cgroup -o {v1} cgroup /sys/fs/cgroup/{v1}"),
         };
