@@ -55,9 +55,13 @@ struct Outcome {
 
 /// Builds, stages all scenarios or those whose names have one of the `names` in them, and prints the table. On this machine,
 /// unless kernels are given.
-pub fn test(project: &Project, args: &Args, kernels: &vm::Args, names: &[String]) -> Result<()> {
+pub fn test(project: &Project, args: &Args, release: bool, kernels: &vm::Args, names: &[String]) -> Result<()> {
+    if let Some(option) = names.iter().find(|name| name.starts_with('-')) {
+        bail!("{option} is no part of a scenario's name: options come before --");
+    }
     setup::ensure(project, Scope::Build)?;
-    let binary = build::compile_with(project, &[TARGET])?;
+    let debug = build::compile_with(project, &[TARGET])?;
+    let binary = if release { build::compile(project, &build::Args { release })? } else { debug };
     let mut environment = vec![("HEADROOM_STAGE_NAMES", names.join(","))];
     environment.extend(args.seed.map(|seed| ("HEADROOM_STAGE_SEED", seed.to_string())));
     let outcomes = match kernels.given() {

@@ -87,11 +87,11 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
     if args.layer == Some(Layer::Debian) {
         return debian::test(project, &args.debian, args.vm.names(), args.incidents.write, &args.filter);
     }
-    if args.debian.given() {
-        bail!("--release is for a whole Debian: cargo xtask test debian");
-    }
     if args.layer == Some(Layer::Incidents) {
-        return incidents::test(project, &args.incidents, &args.vm, &args.filter);
+        return incidents::test(project, &args.incidents, args.debian.release, &args.vm, &args.filter);
+    }
+    if args.debian.given() {
+        bail!("--release is for cargo xtask test debian, or incidents");
     }
     if args.incidents.given() {
         bail!("--seed and --write are for tables: cargo xtask test incidents, or --write with debian");

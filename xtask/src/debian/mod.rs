@@ -27,9 +27,9 @@ const PROGRAMS: [(&str, &str); 3] =
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 pub struct Args {
-    /// Install a release build, not a debug one; with `debian`
+    /// Take a release build of the agent, not a debug one; with `debian` or `incidents`
     #[arg(long)]
-    release: bool,
+    pub release: bool,
 }
 
 impl Args {
