@@ -4,7 +4,7 @@ use super::place::{Place, Process};
 use crate::text::unescape;
 
 /// Slices that hold whole hosts.
-const SLICES: [&str; 5] = ["-.slice", "system.slice", "user.slice", "machine.slice", "init.scope"];
+const SLICES: [&str; 4] = ["-.slice", "system.slice", "user.slice", "machine.slice"];
 
 /// Services of the host, by the beginnings of their names.
 const SERVICES: [&str; 18] = [
@@ -51,10 +51,9 @@ const PROCESSES: [&str; 17] = [
 
 /// Why nobody may change it, if so.
 pub fn protected(place: &Place) -> Option<String> {
-    let by_path = |path: &str| path_is_protected(path);
     match place {
         Place::Cgroup { path, own, processes, .. } => {
-            if let Some(why) = by_path(path) {
+            if let Some(why) = holds_the_host(path).or_else(|| is_needed(path)) {
                 return Some(why);
             }
             if *own {
@@ -66,30 +65,31 @@ pub fn protected(place: &Place) -> Option<String> {
             })
         }
         Place::Process(process) => {
-            let why = process_is_protected(process).map(str::to_owned).or_else(|| by_path(&process.path));
+            let why = process_is_protected(process).map(str::to_owned).or_else(|| is_needed(&process.path));
             why.map(|why| format!("process {} ({}) is protected: {why}", process.pid, process.comm))
         }
     }
 }
 
-fn path_is_protected(path: &str) -> Option<String> {
-    // As the kernel has the names: no escape of ours hides one.
-    let bytes = unescape(path);
-    let names: Vec<&[u8]> = bytes.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
-    if names.is_empty() {
+/// The root, and slices that hold the services of the host: of them as a whole nothing is changed. One process in them may be anybody's.
+fn holds_the_host(path: &str) -> Option<String> {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    if last.is_empty() {
         return Some("the root of the hierarchy is the whole host".to_owned());
     }
-    if names.iter().any(|name| name.windows(8).any(|part| part == b"kubepods")) {
+    SLICES.contains(&last).then(|| format!("{path} is protected: it holds services that the host needs"))
+}
+
+fn is_needed(path: &str) -> Option<String> {
+    // As the kernel has the names: no escape of ours hides one.
+    let bytes = unescape(path);
+    let names = || bytes.split(|byte| *byte == b'/');
+    if names().any(|name| name.windows(8).any(|part| part == b"kubepods")) {
         return Some(format!("a kubelet owns {path}: apply this patch by hand (headroom advise shows it)"));
     }
-    let last = names.last().copied().unwrap_or_default();
-    if SLICES.iter().any(|slice| slice.as_bytes() == last) {
-        return Some(format!("{path} is protected: it holds services that the host needs"));
-    }
     // A user may call a cgroup of his own like that, and loses nothing by it.
-    let service = names.iter().find(|name| {
-        name.starts_with(b"init.scope") || SERVICES.iter().any(|service| name.starts_with(service.as_bytes()))
-    })?;
+    let service = names()
+        .find(|name| *name == b"init.scope" || SERVICES.iter().any(|service| name.starts_with(service.as_bytes())))?;
     Some(format!("{path} is protected: the host needs {}", String::from_utf8_lossy(service)))
 }
 
@@ -180,6 +180,9 @@ mod tests {
         ] {
             assert!(protected(&Place::Process(odd.clone())).is_some(), "{odd:?}");
         }
-        assert_eq!(protected(&Place::Process(process("python3", 0))), None);
+        for path in ["/mine", "/", "/system.slice", "/system.slice/vllm.service"] {
+            let one = Process { path: path.to_owned(), ..process("python3", 0) };
+            assert_eq!(protected(&Place::Process(one)), None, "{path}: one process is not the host");
+        }
     }
 }

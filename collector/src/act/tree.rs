@@ -91,7 +91,9 @@ impl Directory {
     }
 
     fn file(&self, name: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let fd = openat2(&self.fd, name, flags | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty(), STRICT)?;
+        // openat2 takes no other flags with O_PATH.
+        let waits = if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NONBLOCK };
+        let fd = openat2(&self.fd, name, flags | OFlags::CLOEXEC | waits, Mode::empty(), STRICT)?;
         match FileType::from_raw_mode(fstat(&fd)?.st_mode).is_file() {
             true => Ok(fd),
             false => Err(Errno::INVAL),
@@ -204,6 +206,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&theirs).unwrap(), "before");
         open.write("plain", "new").unwrap();
         assert_eq!(open.read("plain").unwrap(), "new\n");
+        assert_eq!(["plain", "none", "memory.max", "b"].map(|name| open.has(name)), [true, false, false, false]);
         assert_eq!(open.children().unwrap().len(), 1);
     }
 

@@ -199,7 +199,7 @@ fn verb(verb: &Verb) -> Result<u8, Failure> {
         Verb::Gpus(args) => gpus::run(args, &begin(&args.settings)?),
         Verb::Models(args) => models::run(args, &begin(&args.settings)?),
         Verb::Level(args) => return level::run(args, &begin(&args.settings)?).map(Exit::code),
-        Verb::Advise(args) => advise::run(args, &begin(&args.settings)?),
+        Verb::Advise(args) => return advise::run(args, &begin(&args.settings)?).map(Exit::code),
         Verb::Forecast(args) => return forecast::run(args, &begin(&args.settings)?),
         Verb::Rules(args) => rules::run(args, &begin(&args.settings)?.rules),
         Verb::Alerts(args) => journal::alerts(args, &begin(&args.settings)?.config),

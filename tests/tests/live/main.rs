@@ -11,6 +11,7 @@ mod block;
 mod cgroup;
 mod churn;
 mod confine;
+mod crashes;
 mod degradation;
 mod dirty;
 mod dying;

@@ -1,6 +1,7 @@
 //! `headroom act`: changes a cgroup or ends a process, through the actuator; and the actuator itself. `headroom actions`: what was changed.
 
 mod ask;
+mod follow;
 mod list;
 mod object;
 mod page;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use collector_core::act::Request;
 use collector_core::action::Kind;
 
+pub use follow::{Follow, follow};
 pub use list::{ActionsArgs, actions};
 
 use crate::act;

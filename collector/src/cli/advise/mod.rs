@@ -16,6 +16,7 @@ use collector_core::pattern::Patterns;
 use collector_core::recording::{self, Why};
 use collector_core::text::shown_json;
 
+use super::act::{Follow, follow};
 use super::settings::Settings;
 use super::terminal::{colour, width};
 use crate::client::{Client, is_absent};
@@ -28,7 +29,8 @@ pub const SUGGESTIONS: &str = "/api/v1/suggestions";
 /// List what to change on this host, and why: evidence, what it would have saved, risk, commands
 ///
 /// Asks the running agent, which judges what it sees now and the last days: history and journal. With an ID it shows one advice with all
-/// its numbers, the commands to copy, and how each change is undone. headroom changes nothing itself.
+/// its numbers, the commands to copy, and how each change is undone. Nothing is changed but with --apply, by the actuator (headroom act),
+/// within its policy.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Of each advice:
   confidence   high, medium or low; with an ID, what makes it no surer
@@ -44,6 +46,8 @@ Examples:
     headroom advise memory_limit_raise:docker/web
   List only what is sure, of one workload:
     headroom advise --min-confidence high --workload 'docker/*'
+  Have the actuator do it, for an hour; first see what that would write:
+    headroom advise memory_limit_raise:docker/web --apply --for 1h --dry-run
   See what became of advice that was followed:
     headroom advise --all
   See what could not be judged, and what is missing:
@@ -77,11 +81,13 @@ pub struct AdviseArgs {
     #[arg(long)]
     pub utc: bool,
     #[command(flatten)]
+    pub follow: Follow,
+    #[command(flatten)]
     pub settings: Settings,
 }
 
 /// Fails if no advice, or more than one, has this id.
-pub fn run(args: &AdviseArgs, effective: &Effective) -> Result<(), Failure> {
+pub fn run(args: &AdviseArgs, effective: &Effective) -> Result<Exit, Failure> {
     let answer = match &args.replay {
         Some(recording) => recorded(recording, effective)?,
         None => ask(effective)?,
@@ -91,10 +97,16 @@ pub fn run(args: &AdviseArgs, effective: &Effective) -> Result<(), Failure> {
         let line = answer.find(id).map_err(|why| {
             Failure::new(Exit::Failure, anyhow!("{why}")).hint("run `headroom advise --all` to list what there is")
         })?;
-        return match args.json {
-            true => print(line),
-            false => super::print(&detail::one(line, answer.time, width, args.utc, colour)),
-        };
+        match args.json {
+            _ if args.follow.apply && line.state != AdviceStatus::Holds => {
+                let error = anyhow!("{} holds no more: there is nothing to follow", line.advice.id);
+                return Err(Failure::new(Exit::Aside, error));
+            }
+            json if args.follow.apply => return follow(&line.advice, &args.follow, json),
+            true => print(line)?,
+            false => super::print(&detail::one(line, answer.time, width, args.utc, colour))?,
+        }
+        return Ok(Exit::Success);
     }
     let filtered = args.workload.is_some() || args.min_confidence.is_some();
     let answer = picked(answer, args);
@@ -102,7 +114,8 @@ pub fn run(args: &AdviseArgs, effective: &Effective) -> Result<(), Failure> {
         (true, _) => print(&answer),
         (false, true) => super::print(&page::lacking(&answer, width, colour)),
         (false, false) => super::print(&page::list(&answer, filtered, width, colour)),
-    }
+    }?;
+    Ok(Exit::Success)
 }
 
 fn print(answer: &impl serde::Serialize) -> Result<(), Failure> {
@@ -187,5 +200,8 @@ mod tests {
     fn an_id_is_all_that_is_picked() {
         assert!(parsed(&["a", "--all"]).is_err() && parsed(&["--min-confidence", "certain"]).is_err());
         assert_eq!(parsed(&["a:b", "--json"]).unwrap().id.as_deref(), Some("a:b"));
+        assert!(parsed(&["--apply"]).is_err() && parsed(&["a:b", "--dry-run"]).is_err());
+        assert!(parsed(&["a:b", "--apply", "--replay", "f"]).is_err());
+        assert!(parsed(&["a:b", "--apply", "--dry-run", "--for", "1h"]).unwrap().follow.apply);
     }
 }

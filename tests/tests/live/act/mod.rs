@@ -1,6 +1,7 @@
-//! `headroom act` and `headroom actions`: changes of throwaway cgroups, which the tests read from the kernel's own files.
+//! `headroom act`, `headroom actions` and `headroom advise --apply`: changes of throwaway cgroups, which the tests read from the kernel's own files.
 
-mod crash;
+mod advice;
+pub mod crash;
 mod end;
 mod hostile;
 
@@ -41,11 +42,11 @@ fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// A process that holds 24 MiB that no kernel can drop.
-fn holds(cgroup: &Cgroup) -> (Provocation, Scratch) {
+/// A process that holds 24 MiB that no kernel can drop, and wrote so many bytes to a file.
+fn holds(cgroup: &Cgroup, written: u64) -> (Provocation, Scratch) {
     let folder = scratch();
-    let (bytes, file) = ((24 * MIB).to_string(), folder.join("file"));
-    let work = ["hold", &bytes, "0", file.to_str().unwrap(), "0", "-", "0"];
+    let (bytes, file, written) = ((24 * MIB).to_string(), folder.join("file"), written.to_string());
+    let work = ["hold", &bytes, "0", file.to_str().unwrap(), &written, "-", "0"];
     let mut process = Provocation::within(env!("CARGO_BIN_EXE_provoke"), &work, cgroup);
     process.report();
     (process, folder)
@@ -147,7 +148,7 @@ fn a_limit_below_what_is_used_must_be_forced_and_a_failure_leaves_nothing_behind
     needs!(is_root(), "cgroups need root");
     let cgroup = Cgroup::new("act-below");
     let file = limit_file(&cgroup);
-    let _holds = holds(&cgroup);
+    let _holds = holds(&cgroup, 0);
     let actuator = Actuator::start(&allow(&["memory_max"], &[TESTS], ""));
     let before = shown(&file);
     let below = actuator.act(&["set", &cgroup.path, "memory.max", "8MiB"]);
@@ -201,6 +202,27 @@ fn what_cgroup_v1_cannot_do_is_unsupported_and_says_why() {
     assert_eq!(actuator.journal().len(), 0);
 }
 
+/// The kernel frees what can be dropped, and no more is asked of it.
+fn reclaims(actuator: &Actuator) {
+    let cgroup = Cgroup::new("act-reclaim");
+    let (_process, folder) = holds(&cgroup, 16 * MIB);
+    if !cgroup.memory().join("memory.reclaim").exists() {
+        let said = actuator.act(&["reclaim", &cgroup.path, "4MiB"]);
+        assert!(said.code != 0, "{said:?}");
+        return;
+    }
+    let current = || shown(&cgroup.memory().join("memory.current")).parse::<u64>().unwrap();
+    let more = actuator.act(&["reclaim", &cgroup.path, "1GiB"]);
+    assert!(more.code == 24 && more.err.contains("can be dropped or swapped"), "{more:?}");
+    if folder.is_on_disk() {
+        let before = current();
+        let said = actuator.act(&["reclaim", &cgroup.path, "8MiB"]);
+        assert!(said.code == 0 && current() < before - 4 * MIB, "{before} then {}: {said:?}", current());
+        let undo = actuator.actions(&["--undo", &actuator.journal().len().to_string()]);
+        assert!(undo.code == 25 && undo.err.contains("cannot be undone"), "{undo:?}");
+    }
+}
+
 #[test]
 fn cgroup_v2_protects_reclaims_and_refuses_a_livelock() {
     needs!(is_root(), "cgroups need root");
@@ -213,9 +235,10 @@ fn cgroup_v2_protects_reclaims_and_refuses_a_livelock() {
     assert_eq!(shown(&file("memory.low")), (16 * MIB).to_string());
     assert_eq!(actuator.actions(&["--undo", "1"]).code, 0);
     assert_eq!(shown(&file("memory.low")), "0");
+    reclaims(&actuator);
     // Nothing that could be dropped or swapped.
     let _ = fs::write(file("memory.swap.max"), "0");
-    let _holds = holds(&cgroup);
+    let _holds = holds(&cgroup, 0);
     let high = actuator.act(&["set", &cgroup.path, "memory.high", "8MiB", "--for", "1m", "--force"]);
     assert!(high.code == 24 && high.err.contains("stops a workload for ever"), "{high:?}");
     assert_eq!(shown(&file("memory.high")), "max");
