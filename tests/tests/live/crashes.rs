@@ -3,7 +3,7 @@
 use collector_tests::needs;
 use collector_tests::require::is_root;
 
-use crate::act::crash::crashes;
+use crate::act::crashes;
 
 #[test]
 #[ignore = "takes minutes"]

@@ -1,9 +1,11 @@
 //! `headroom act`, `headroom actions` and `headroom advise --apply`: changes of throwaway cgroups, which the tests read from the kernel's own files.
 
 mod advice;
-pub mod crash;
+mod crash;
 mod end;
 mod hostile;
+
+pub use crash::crashes;
 
 use std::fs;
 use std::path::{Path, PathBuf};
