@@ -87,7 +87,11 @@ impl Installed {
         fs::create_dir_all(self.file("stub")).unwrap();
         for name in ["systemctl", "deb-systemd-helper", "deb-systemd-invoke"] {
             let stub = self.file("stub").join(name);
-            fs::write(&stub, format!("#!/bin/sh\necho {name} \"$@\" >> {}\n", self.file("calls").display())).unwrap();
+            // On a first installation no unit was installed before.
+            let calls = self.file("calls");
+            let script =
+                format!("#!/bin/sh\necho {name} \"$@\" >> {}\n[ \"$1\" != debian-installed ]\n", calls.display());
+            fs::write(&stub, script).unwrap();
             fs::set_permissions(&stub, fs::Permissions::from_mode(0o755)).unwrap();
         }
     }

@@ -166,6 +166,7 @@ impl Watch<'_> {
             if slower < SLOWER {
                 return Err(format!("it did not become slower: requests take {slower:.2} times as long"));
             }
+            println!("{}: {}", truth.name, self.states());
             row.last = format!("nothing was reported, although requests take {slower:.2} times as long");
             return Ok(row);
         }
