@@ -90,9 +90,51 @@ pub fn danger(change: &Change, readings: &Readings, ends: bool) -> Option<Danger
     }
 }
 
+/// Why a value of before cannot be written back now: who grew meanwhile would be killed for it, or stand still.
+pub fn danger_of_undo(file: &str, before: Option<u64>, readings: &Readings) -> Option<String> {
+    let before = before?;
+    match file {
+        "memory.max" | "memory.limit_in_bytes" => {
+            let can_go = readings.reclaimable.zip(readings.swap).map(|(file, swap)| file.saturating_add(swap));
+            let Some((usage, can_go)) = readings.usage.zip(can_go) else {
+                return Some("how much is in use is not known".to_owned());
+            };
+            let stays = usage.saturating_sub(can_go);
+            let shown = amount::bytes;
+            (stays > before).then(|| {
+                format!(
+                    "it holds {} that can be neither dropped nor swapped, more than the limit of {}: it would end in an OOM kill",
+                    shown(stays),
+                    shown(before)
+                )
+            })
+        }
+        "memory.high" => match danger(&Change::MemoryHigh(Some(before)), readings, true) {
+            Some(Danger::Never(why) | Danger::Forced(why)) => Some(why),
+            None => None,
+        },
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_grew_meanwhile_is_not_killed_by_an_undo() {
+        let of = |file: &str, before, readings: &Readings| danger_of_undo(file, before, readings).is_some();
+        for file in ["memory.max", "memory.limit_in_bytes"] {
+            assert!(of(file, Some(3 * GIB), &readings(4 * GIB, GIB / 2, 0)), "{file}: it grew");
+            assert!(!of(file, Some(3 * GIB), &readings(4 * GIB, GIB, 0)), "{file}: the rest is page cache");
+            assert!(!of(file, Some(3 * GIB), &readings(4 * GIB, 0, GIB)), "{file}: it can be swapped");
+            assert!(!of(file, None, &Readings::default()), "{file}: no limit");
+            assert!(of(file, Some(GIB), &Readings::default()), "{file}: unknown is not safe");
+        }
+        assert!(of("memory.high", Some(3 * GIB), &readings(4 * GIB, 0, 0)));
+        assert!(!of("memory.high", Some(3 * GIB), &readings(4 * GIB, GIB, GIB)));
+        assert!(!of("cpu.weight", Some(50), &Readings::default()));
+    }
 
     const GIB: u64 = 1 << 30;
 

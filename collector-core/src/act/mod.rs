@@ -15,7 +15,7 @@ mod value;
 mod verdict;
 
 pub use answer::{Actions, Answer, Preview};
-pub use danger::{Danger, Readings, danger};
+pub use danger::{Danger, Readings, danger, danger_of_undo};
 pub use place::{Caller, Place, Process};
 pub use plan::{Files, Planned, plan};
 pub use policy::{Allow, KINDS, Policy, Wrong};

@@ -8,6 +8,8 @@ use crate::text::unescape;
 
 /// Longest reason, in bytes.
 const LONGEST_WHY: usize = 500;
+/// Longest value, in bytes: a list of CPUs.
+const LONGEST_VALUE: usize = 1000;
 /// Longest key of a caller, in bytes.
 const LONGEST_KEY: usize = 100;
 /// Longest path of a cgroup, in bytes: what the kernel takes.
@@ -85,6 +87,9 @@ impl Request {
         if too_long(&self.why, LONGEST_WHY) || too_long(&self.advice, LONGEST_WHY) {
             return Err(Malformed(format!("a reason may have {LONGEST_WHY} bytes at most")));
         }
+        if too_long(&self.value, LONGEST_VALUE) {
+            return Err(Malformed(format!("a value may have {LONGEST_VALUE} bytes at most")));
+        }
         if too_long(&self.key, LONGEST_KEY) {
             return Err(Malformed(format!("a key may have {LONGEST_KEY} bytes at most")));
         }
@@ -104,7 +109,9 @@ impl Request {
             Task::Change(_) if is_process => Err(Malformed(
                 "a process can only be terminated or killed: name its cgroup for anything else".to_owned(),
             )),
-            Task::Change(Change::Reclaim(_)) | Task::Terminate | Task::Kill if self.for_seconds.is_some() => {
+            Task::Change(Change::Reclaim(_) | Change::Thaw) | Task::Terminate | Task::Kill
+                if self.for_seconds.is_some() =>
+            {
                 Err(Malformed("this cannot be undone: leave out the time".to_owned()))
             }
             _ => Ok(task),

@@ -20,6 +20,7 @@ pub enum Undo {
 pub fn is_undoable(record: &Record) -> Result<(), String> {
     match (record.kind, record.state) {
         (Kind::Reclaim, _) => Err("a reclaim cannot be undone: what is needed is read again".to_owned()),
+        (Kind::Thaw, _) => Err("a thaw is not undone: freeze it again, if that is wanted".to_owned()),
         (Kind::Terminate | Kind::Kill, _) => Err("what has ended does not come back: start it again".to_owned()),
         (_, State::Done) => Ok(()),
         (_, state) => Err(format!("change {} is {}: there is nothing to undo", record.id, state.label())),

@@ -1,5 +1,7 @@
 //! Values of the kernel's files: what of a file's content is the value, and whether two texts mean the same. Knows no change.
 
+use std::collections::BTreeSet;
+
 /// The value in the content of a file.
 pub fn canonical(file: &str, content: &str) -> String {
     let content = content.trim();
@@ -68,15 +70,13 @@ fn weight(text: &str) -> Option<u64> {
 }
 
 /// Single numbers, ordered, each once.
-fn cpus(list: &str) -> Option<Vec<u32>> {
-    let mut all = Vec::new();
+fn cpus(list: &str) -> Option<BTreeSet<u16>> {
+    let mut all = BTreeSet::new();
     for part in list.split(',').filter(|part| !part.is_empty()) {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
         let (from, to) = (from.trim().parse::<u16>().ok()?, to.trim().parse::<u16>().ok()?);
-        all.extend((from..=to).map(u32::from));
+        all.extend(from..=to);
     }
-    all.sort_unstable();
-    all.dedup();
     Some(all)
 }
 

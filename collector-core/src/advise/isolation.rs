@@ -13,25 +13,57 @@ pub(super) const RULES: &[Rule] = &[
         name: LIMIT,
         when: "A limit of memory is above a limit above it, or above the host's memory, and so never acts.",
         needs: NEEDS,
-        judge: |given, judged| audited(given, judged, LIMIT, Confidence::Low),
+        judge: |given, judged| {
+            audited(
+                given,
+                judged,
+                LIMIT,
+                Confidence::Low,
+                "That it does not act is certain; what it was set for is not known.",
+            )
+        },
     },
     Rule {
         name: PROTECTION,
         when: "What cgroups are protected (memory.min, memory.low), all together, is more than what the cgroup above them is.",
         needs: NEEDS,
-        judge: |given, judged| audited(given, judged, PROTECTION, Confidence::Medium),
+        judge: |given, judged| {
+            audited(
+                given,
+                judged,
+                PROTECTION,
+                Confidence::Medium,
+                "That no more is protected than above is certain; what it would have prevented is not known.",
+            )
+        },
     },
     Rule {
         name: GPU,
         when: "A workload relies on a limit of memory and holds memory of a GPU that shares the host's memory (GB10, Jetson).",
         needs: NEEDS,
-        judge: |given, judged| audited(given, judged, GPU, Confidence::Medium),
+        judge: |given, judged| {
+            audited(
+                given,
+                judged,
+                GPU,
+                Confidence::Medium,
+                "What the GPU holds of the host is known; whether that grows past the limit is not.",
+            )
+        },
     },
     Rule {
         name: KUBELET,
         when: "The limit of all pods is as much as the host's memory, or there is none.",
         needs: NEEDS,
-        judge: |given, judged| audited(given, judged, KUBELET, Confidence::Medium),
+        judge: |given, judged| {
+            audited(
+                given,
+                judged,
+                KUBELET,
+                Confidence::Medium,
+                "That nothing is kept for the host is certain; whether the pods will ever take all of it is not known.",
+            )
+        },
     },
 ];
 
@@ -40,12 +72,10 @@ const PROTECTION: &str = "protection_above_parent";
 const GPU: &str = "unified_gpu_memory";
 const KUBELET: &str = "kubelet_reserved";
 
-fn audited(given: &Given<'_>, judged: &mut Judged, name: &'static str, confidence: Confidence) {
+fn audited(given: &Given<'_>, judged: &mut Judged, name: &'static str, confidence: Confidence, because: &str) {
     let Some(check) = CHECKS.iter().find(|check| check.name == name) else { return };
     let audited = check.judge(given.view);
     for failure in audited.fails {
-        let because =
-            "That it does not act is certain; what it was set for, and what it would have prevented, is not known.";
         let action = by_hand(failure.object.clone(), failure.next.clone(), Risk::Medium);
         let advice = draft(name, failure.object, vec![action], failure.next, failure.is);
         let (evidence, because) = (failure.evidence, because.to_owned());

@@ -16,7 +16,7 @@ pub(super) const CHECK: Check = Check {
     name: "limit_above_parent",
     holds: "No limit of memory is above a limit of a cgroup above it, or above the host's memory.",
     otherwise: "The higher limit never acts: at the lower one the kernel reclaims from, or kills, whichever workload below it holds most.",
-    needs: "Limits of memory (memory.max and memory.high; on v1 memory.limit_in_bytes) of the workload and of those above it. On v1 before Linux 5.11 the limits above may not count (memory.use_hierarchy), and nothing is judged.",
+    needs: "Limits of memory (memory.max and memory.high; on v1 memory.limit_in_bytes) of the workload, and memory.max of those above it. On v1 before Linux 5.11 the limits above may not count (memory.use_hierarchy), and nothing is judged.",
     unused: "No workload has a limit of memory.",
     judge,
 };

@@ -28,15 +28,12 @@ fn judge(view: &View, found: &mut Found) {
     for gpu in view.gpus.iter().filter(|gpu| gpu.device.parent.is_none()) {
         match shares(gpu) {
             Some(true) => unified = true,
-            Some(false) => found.holds(),
+            Some(false) => found.says("The GPUs have memory of their own.".to_owned()),
             None => found.lacks(card(gpu), format!("whether {} has memory of its own", gpu.device.model)),
         }
     }
     if unified {
-        return limited(view, found);
-    }
-    if !found.has_failed() && view.gpus.iter().next().is_some_and(|gpu| shares(gpu) == Some(false)) {
-        found.says("The GPUs have memory of their own.".to_owned());
+        limited(view, found);
     }
 }
 

@@ -69,13 +69,11 @@ fn judge(view: &View, found: &mut Found) {
         return found.says(format!("zram may take {} at most, {share} of the memory; {measured}.", shown(zram.most)));
     }
     let limit = match zram.unlimited {
-        Some(size) => format!("without a limit (mem_limit) and {} large", shown(size)),
-        None => "by its limit (mem_limit)".to_owned(),
+        Some(size) => format!("zram is without a limit (mem_limit) and {} large, and", shown(size)),
+        None => "By its limit (mem_limit) zram".to_owned(),
     };
-    let is = format!(
-        "zram is {limit}, and may take {share} of {} of memory if data does not compress; {measured}.",
-        shown(zram.total)
-    );
+    let is =
+        format!("{limit} may take {share} of {} of memory if data does not compress; {measured}.", shown(zram.total));
     let next = format!("Limit it: write {} or less to mem_limit in /sys/block/zram*.", (zram.total * HALF) as u64);
     let evidence = vec![
         Evidence::configured("memory that zram may use", zram.most, Unit::Bytes),

@@ -2,12 +2,16 @@
 //! somebody else wrote.
 
 use anyhow::Result;
-use collector_core::act::{Answer, Ending, Object, Preview, Record, State, Step, Undo, Who, beneath, undo};
+use collector_core::act::{
+    Answer, Ending, Object, Preview, Record, State, Step, Undo, Who, beneath, bytes, danger_of_undo, undo,
+};
+use collector_core::action::Change;
 
 use super::carry::{look, restore};
 use super::cgroup::Cgroup;
 use super::journal::Journal;
 use super::tree::Tree;
+use crate::clock;
 
 /// How much later an undo that failed is tried again, in milliseconds.
 const AGAIN: u64 = 10_000;
@@ -32,22 +36,27 @@ impl Undoing<'_> {
         let state = ending.state();
         record.ending = Some(ending);
         self.journal.put(&record)?;
+        if let Some(record) = self.lead_back(&record, state)? {
+            return Ok(record);
+        }
         let seen = look(self.tree, &path, &record.steps);
         match undo(&record, &seen, self.page) {
             Undo::Restore(order) => {
                 let cgroup = Cgroup::new(self.tree, &path, self.page);
-                match restore(&cgroup, &record.steps, &order, self.page) {
+                let harmless = self.harmless(&cgroup, &record.steps, &order);
+                match harmless.and_then(|()| restore(&cgroup, &record.steps, &order, self.page)) {
                     Ok(()) => record.state = state,
                     Err(why) => {
                         // It holds still. An undo that somebody asked for is asked for again.
                         record.ending = None;
                         record.note = Some(format!("its undo failed: {why}"));
-                        record.until_boot = record.until_boot.map(|until| until.saturating_add(AGAIN));
+                        let now = clock::boot_ns() / 1_000_000;
+                        record.until_boot = record.until_boot.map(|_| now.saturating_add(AGAIN));
                     }
                 }
             }
             Undo::Already(note) => (record.state, record.note) = (state, Some(note)),
-            Undo::Aside(note) => return self.aside(record, state, note),
+            Undo::Aside(note) => (record.state, record.note) = (State::SteppedAside, Some(note)),
         }
         self.journal.put(&record)?;
         Ok(record)
@@ -81,24 +90,31 @@ impl Undoing<'_> {
         })))
     }
 
-    /// Somebody else has changed it since. If that was a change of ours that still holds, that one leads back to what this one found.
-    fn aside(&self, mut record: Record, state: State, note: String) -> Result<Record> {
+    /// What keeps an undo from harming whom it concerns.
+    fn harmless(&self, cgroup: &Cgroup<'_>, steps: &[Step], order: &[usize]) -> Result<(), String> {
+        for step in order.iter().filter_map(|at| steps.get(*at)) {
+            let (readings, _) = cgroup.readings(&Change::Thaw);
+            if let Some(why) = danger_of_undo(&step.file, bytes(&step.before, self.page), &readings) {
+                return Err(why);
+            }
+        }
+        Ok(())
+    }
+
+    /// A later change of ours began from what this one wrote, and holds still: that one leads back to what this one found, and nothing is
+    /// written. `None` if there is none.
+    fn lead_back(&self, record: &Record, state: State) -> Result<Option<Record>> {
         let mut later = self.journal.after(record.id)?;
-        let above = beneath(&record, &later, self.page);
-        (record.state, record.note) = (State::SteppedAside, Some(note));
-        let Some((first, ..)) = above.first().cloned() else {
-            self.journal.put(&record)?;
-            return Ok(record);
-        };
-        record.state = state;
-        record.note =
-            Some(format!("change {} wrote over it: that one now leads back to what was before both", later[first].id));
+        let above = beneath(record, &later, self.page);
+        let Some((first, ..)) = above.first().cloned() else { return Ok(None) };
+        let note = format!("change {} wrote over it: that one now leads back to what was before both", later[first].id);
+        let record = Record { state, note: Some(note), ..record.clone() };
         for (at, step, before) in &above {
             later[*at].steps[*step].before.clone_from(before);
         }
         let mut all: Vec<&Record> = above.iter().map(|(at, ..)| &later[*at]).collect();
         all.push(&record);
         self.journal.put_all(&all)?;
-        Ok(record)
+        Ok(Some(record))
     }
 }

@@ -25,7 +25,7 @@ const SCHEMA: &str = "
 
 /// The most that the file may have, in bytes.
 const MAX_BYTES: u64 = 256 << 20;
-/// Changes that are kept; of those that are over, the oldest go first.
+/// Changes that are kept. The oldest go, and with them their undo, unless they are to be undone by themselves.
 const KEPT: i64 = 20_000;
 /// Changes that a list has at most.
 pub const LISTED: u64 = 1000;
@@ -100,12 +100,9 @@ impl Journal {
         self.number("SELECT count(*) FROM action WHERE pending = 1", params![])
     }
 
-    /// Those after one.
+    /// Those after one, the first first.
     pub fn after(&self, id: u64) -> Result<Vec<Record>> {
-        self.many(
-            "SELECT json FROM action WHERE id > ?1 ORDER BY id DESC LIMIT ?2",
-            params![signed(id), signed(LISTED)],
-        )
+        self.many("SELECT json FROM action WHERE id > ?1 ORDER BY id LIMIT ?2", params![signed(id), signed(LISTED)])
     }
 
     /// When the next is undone, in milliseconds since the host started.
@@ -212,7 +209,7 @@ mod tests {
         assert_eq!(ids(again.list(None, 2).unwrap()), [3, 2]);
         assert_eq!(ids(again.list(Some(8), 9).unwrap()), [0; 0]);
         assert_eq!((ids(again.pending().unwrap()), again.waiting().unwrap()), (vec![1, 2], 2));
-        assert_eq!((again.due().unwrap(), ids(again.after(1).unwrap())), (Some(77), vec![3, 2]));
+        assert_eq!((again.due().unwrap(), ids(again.after(1).unwrap())), (Some(77), vec![2, 3]));
         assert_eq!(
             [again.count("r", 1000), again.count("r", 1001), again.count("x", 0)].map(Result::unwrap),
             [2, 0, 0]

@@ -37,6 +37,10 @@ fn one(record: &mut Record, tree: &Tree, boot: &str, page: u64) {
             (state, Some("the host has started again since: what was changed is gone".to_owned()));
         return;
     }
+    if record.state == State::Done && record.ending.is_none() {
+        // It is made, and ends at its time.
+        return;
+    }
     let (now, alive) = match &record.object {
         Object::Cgroup { path, .. } => (look(tree, path, &record.steps), is_full(tree, record, page)),
         Object::Process { pid, started } => (Vec::new(), Some(is_alive(*pid, *started))),

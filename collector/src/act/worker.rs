@@ -260,6 +260,10 @@ impl Worker {
     fn undo(&self, id: u64, dry_run: bool, caller: &Caller) -> Result<Answer, Problem> {
         let record = self.seen(id, caller)?;
         is_undoable(&record).map_err(|why| Problem::new(409, why))?;
+        if record.boot != self.boot {
+            // Ids of cgroups are given out again.
+            return Err(Problem::new(409, "the host has started again since: what was changed is gone".to_owned()));
+        }
         if dry_run {
             return self.undoing().preview(&record).map_err(|why| Problem::new(409, why));
         }

@@ -254,8 +254,7 @@ fn aside(id: &str, at: u64) -> String {
 
 /// Whether a newer advice begins at other values. One whose numbers were only computed again does not.
 fn moved(older: &Advice, newer: &Advice) -> bool {
-    let befores = |advice: &'_ Advice| advice.actions.iter().map(|action| action.before.clone()).collect::<Vec<_>>();
-    befores(older) != befores(newer)
+    older.actions.iter().map(|action| &action.before).ne(newer.actions.iter().map(|action| &action.before))
 }
 
 /// An advice that was followed just now.

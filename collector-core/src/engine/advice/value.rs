@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::action::{Action, DEFRAG, Kind, Object, SCHEDULER, WEIGHING};
 use crate::advice::Advice;
+use crate::isolation::weight;
 use crate::program::Flags;
+use crate::statistic::host;
 use crate::statistic::workload::Statistic;
-use crate::statistic::{disk, host};
 use crate::view::View;
 use crate::view::model::Told;
 
@@ -60,7 +61,12 @@ fn configured(view: &View, action: &Action) -> Option<String> {
     };
     let is_new =
         |given: &Flags| advised.keys().any(|name| before.get(name).copied() != given.get(*name).map(|now| &**now));
-    let given = servers(view, &action.object).find(|given| is_as_advised(given) && is_new(given))?;
+    // Of several it is not known which one was meant.
+    let mut all = servers(view, &action.object);
+    let given = all.next().filter(|given| is_as_advised(given) && is_new(given))?;
+    if all.next().is_some() {
+        return None;
+    }
     let words = advised.keys().flat_map(|name| [*name, given.get(*name).map_or("", |now| now)]);
     Some(words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" "))
 }
@@ -127,8 +133,7 @@ fn current(view: &View, action: &Action) -> Option<Value> {
 /// A word that an action sets, as it is now; none where the view does not have it, and of what is no word.
 fn word(view: &View, action: &Action) -> Option<&'static str> {
     if let (Object::Disk(name), Some(SCHEDULER)) = (&action.object, action.key.as_deref()) {
-        let weighs = view.host.disks.get(name.as_str())?.get(disk::Statistic::Weighs)?;
-        return Some(if weighs > 0 { WEIGHING } else { "another" });
+        return Some(if weight::on(view, name)??.acts() { WEIGHING } else { "another" });
     }
     let is_defrag = action.kind == Kind::Sysctl && action.key.as_deref() == Some(DEFRAG);
     let place = view.host.statistics.get(host::Statistic::HugePagesDefrag).filter(|_| is_defrag)?;
@@ -152,7 +157,7 @@ mod tests {
     use crate::advice::Confidence;
     use crate::advise::stage::Host;
     use crate::statistic::model::Server;
-    use crate::statistic::{contention, model};
+    use crate::statistic::{contention, disk, model};
 
     fn action(kind: Kind, key: &str, before: Option<&str>, after: &str) -> Action {
         Action {
@@ -263,6 +268,21 @@ mod tests {
         assert_eq!(of(before, after, &[("--ctx-size", "4096"), ("--parallel", "2")]), "--ctx-size 4096 --parallel 2");
         assert_eq!(of(before, after, &[("--ctx-size", "4096")]), "");
         assert_eq!(of(Some("--threads -1"), "--threads 2", &[("--threads", "-1")]), "");
+        // Another server of the workload may have had these flags all along.
+        let told = host.view.models.servers[&name].clone();
+        host.view.models.servers.insert("vllm:2".into(), told);
+        let flags = Arc::new([("--threads".into(), "2".into())].into());
+        for told in host.view.models.servers.values_mut() {
+            let told = Arc::make_mut(told);
+            told.server = Arc::new(Server { flags: Arc::clone(&flags), ..(*told.server).clone() });
+        }
+        let object = Object::Workload("llama.service".to_owned());
+        let advice = super::super::tests::advice("rule", object.clone(), Confidence::High, 0.0);
+        let action = Action { object, ..action(Kind::Configure, "flags", None, "--threads 2") };
+        assert_eq!(
+            (followed(&host.view, &Advice { actions: vec![action], ..advice }), host.view.models.servers.len()),
+            (None, 2)
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Changes as text: one with what came of it, one that would be made, and a table of all.
 
-use collector_core::act::{Answer, Object, Preview, Record, State, Step, bytes, key};
+use collector_core::act::{Answer, Object, Preview, Record, State, Step, bytes, is_undoable, key};
 use collector_core::amount;
 use collector_core::text::shown_lines;
 
@@ -30,7 +30,7 @@ fn action(record: &Record) -> String {
         };
         text += &format!("  {}: {} → {}\n", step.file, value(step, &step.before), value(step, now));
     }
-    if record.state == State::Done && !record.steps.is_empty() && record.kind != collector_core::action::Kind::Reclaim {
+    if is_undoable(record).is_ok() {
         let until = record.until.map(|until| format!("at {}, or ", moment(until))).unwrap_or_default();
         text += &format!("  undone {until}by: headroom actions --undo {}\n", record.id);
     }
